@@ -246,8 +246,8 @@ fn changes(body: &Value, of_scenario: bool) -> Asked {
     let mut reader = Reader::default();
     for (live, value) in reader.object(body, of_scenario) {
         match live.kind {
-            LiveKind::Whole { most, to } => reader.whole((live.key, most), to, value),
-            LiveKind::Number { most, unit, to } => match value.as_f64() {
+            LiveKind::Whole { most, to, .. } => reader.whole((live.key, most), to, value),
+            LiveKind::Number { most, unit, to, .. } => match value.as_f64() {
                 Some(number) => reader.found(to(number)),
                 None => {
                     let key = live.key;

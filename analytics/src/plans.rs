@@ -297,9 +297,6 @@ fn with_changes(
     let own = |key: &str| format!("{}{key}", scenario.as_deref().unwrap_or_default());
     for change in changes {
         match change {
-            ChangeTo::Workers(workers) => {
-                after.insert(own("workers"), workers.to_string());
-            }
             ChangeTo::Rate(rate) => {
                 let given = keys.get(&own("rate")).or_else(|| keys.get("rate"));
                 let unit = given.and_then(|rate| wec_requester::executor::rate(rate).ok()?.unit);
@@ -322,6 +319,12 @@ fn with_changes(
             }
             // An event is of the run in which it happens.
             ChangeTo::State(_) | ChangeTo::Event(_) => {}
+            // Other numbers have a key of the same name.
+            change => {
+                if let Some(number) = change.number() {
+                    after.insert(own(change.live().key), number.to_string());
+                }
+            }
         }
     }
     after

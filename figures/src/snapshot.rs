@@ -28,6 +28,7 @@ pub use self::distribution::{DistributionCell, DistributionView, Example, TimesI
 pub use self::failures::{FailureFigures, FailureScope, Trend};
 pub use self::live::{
     CapacityStep, CapacityView, Health, LimitsView, Live, NodeView, ScenarioView, SessionView, StepOutcome,
+    ValueView,
 };
 pub use self::nodes::NodeFigures;
 pub use self::observed::{Measure, ObservedFigures, ObservedOverTime, ObservedSeries};

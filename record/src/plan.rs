@@ -6,6 +6,7 @@
 mod read;
 mod values;
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -337,6 +338,40 @@ pub enum Load {
         /// The largest number of workers.
         workers: u32,
     },
+}
+
+/// For people: `50 chains/s, at most 1000 workers, 2 stages`.
+impl fmt::Display for Load {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let stages = match self {
+            Self::Workers { workers, stages } => {
+                write!(f, "{workers} workers")?;
+                stages
+            }
+            Self::ArrivalRate { rate, unit, stages, workers, .. } => {
+                write!(f, "{rate} {}/s, at most {workers} workers", unit.name())?;
+                stages
+            }
+            Self::TargetRps { target_rps, stages, workers } => {
+                write!(f, "{target_rps} requests/s, at most {workers} workers")?;
+                stages
+            }
+            Self::Iterations { iterations, workers } => {
+                return write!(f, "{iterations} iterations by {workers} workers");
+            }
+            Self::Fleet { certificates, speed, workers, .. } => {
+                return write!(
+                    f,
+                    "a fleet of {certificates} certificates at {speed} times its speed, at most {workers} workers"
+                );
+            }
+        };
+        match stages.len() {
+            0 => Ok(()),
+            1 => f.write_str(", 1 stage"),
+            n => write!(f, ", {n} stages"),
+        }
+    }
 }
 
 impl Default for Load {

@@ -30,6 +30,7 @@ use wec_acme::Clock;
 use wec_record::plan::{self, RateUnit, Stage};
 use wec_startup::Stop;
 
+use crate::config::Key;
 use crate::config::settings::Scope;
 use crate::pace::Ramp;
 use crate::permit::Permit;
@@ -50,8 +51,10 @@ static EXECUTORS: [Kind; 5] =
 pub struct Kind {
     /// The name in configuration.
     name: &'static str,
-    /// The keys that only some executors have.
-    keys: &'static [&'static str],
+    /// The keys that only this executor has.
+    keys: &'static [Key],
+    /// Whether it has `stages`.
+    staged: bool,
     /// The key that selects this executor when `executor` is not given.
     selected_by: Option<&'static str>,
     /// Whether its workers can wait for `think_time` between two iterations.
@@ -247,16 +250,40 @@ fn named(text: &str) -> Result<&'static Kind, String> {
 
 /// The keys that only some executors have, each with these executors.
 fn keys() -> Vec<(&'static str, Vec<&'static str>)> {
-    let mut keys: Vec<(&str, Vec<&str>)> = Vec::new();
-    for kind in &EXECUTORS {
-        for key in kind.keys {
-            match keys.iter_mut().find(|(known, _)| known == key) {
-                Some((_, owners)) => owners.push(kind.name),
-                None => keys.push((key, vec![kind.name])),
-            }
-        }
+    let staged = EXECUTORS.iter().filter(|kind| kind.staged).map(|kind| kind.name).collect();
+    let own = EXECUTORS.iter().flat_map(|kind| kind.keys.iter().map(|key| (key.name, vec![kind.name])));
+    std::iter::once(("stages", staged)).chain(own).collect()
+}
+
+/// The keys that only one executor has, in the order of the executors.
+pub(crate) fn own_keys() -> Vec<Key> {
+    EXECUTORS.iter().flat_map(|kind| kind.keys).cloned().collect()
+}
+
+/// The keys that select an executor.
+pub(crate) fn selecting() -> impl Iterator<Item = &'static str> {
+    EXECUTORS.iter().filter_map(|kind| kind.selected_by)
+}
+
+/// The help of the key `executor`.
+pub(crate) fn help() -> String {
+    let flags: Vec<_> = selecting().map(|key| format!("--{}", key.replace('_', "-"))).collect();
+    format!(
+        "How iterations are started: {} [default: given by {}, else {}]",
+        one_of(&names().collect::<Vec<_>>()),
+        one_of(&flags),
+        EXECUTORS[0].name
+    )
+}
+
+/// As `a, b or c`.
+fn one_of<T: AsRef<str>>(names: &[T]) -> String {
+    let names: Vec<_> = names.iter().map(AsRef::as_ref).collect();
+    match names.split_last() {
+        Some((last, [])) => (*last).to_owned(),
+        Some((last, others)) => format!("{} or {last}", others.join(", ")),
+        None => String::new(),
     }
-    keys
 }
 
 /// A boxed future that a runtime of the requester can own.
@@ -354,16 +381,18 @@ mod tests {
         }
     }
 
-    /// What a command that sets the load refuses is marked in the table of keys, and the help of `executor` has all.
+    /// What a command that sets the load refuses is marked in the table of keys.
     #[test]
-    fn the_table_of_keys_has_each_executor_and_marks_its_keys() {
-        let key = |name: &str| crate::config::Key::named(name).unwrap_or_else(|| panic!("no key {name}"));
-        for kind in &EXECUTORS {
-            assert!(key("executor").help.contains(kind.name), "{}", kind.name);
-            for name in kind.keys.iter().copied().chain(kind.selected_by) {
-                assert!(key(name).sets_load, "{name}");
-            }
+    fn the_table_of_keys_marks_those_of_executors() {
+        let key = |name: &str| Key::named(name).unwrap_or_else(|| panic!("no key {name}"));
+        for name in keys().into_iter().map(|(name, _)| name).chain(selecting()).chain(["executor"]) {
+            assert!(key(name).sets_load, "{name}");
         }
+        assert_eq!(
+            key("executor").help,
+            "How iterations are started: workers, arrival-rate, target-rps, iterations or fleet [default: given by --rate, \
+             --target-rps, --iterations or --fleet-certificates, else workers]"
+        );
     }
 
     #[test]

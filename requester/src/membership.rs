@@ -55,7 +55,7 @@ impl SessionMembership {
                 return Err(error);
             }
         };
-        if session.status.run != wanted.status.run && asked_for(&session) != asked_for(&wanted) {
+        if session.status.run != wanted.status.run && !starts_as(&session, &wanted) {
             tracing::warn!(
                 session = wanted.spec.id,
                 "others run this session already: its {} workers are shared, and the {} asked for here are not used; \
@@ -109,24 +109,15 @@ impl SessionMembership {
     }
 }
 
-/// The targets with which it was started.
-fn asked_for(session: &Session) -> impl PartialEq {
-    let targets = session.spec.scenarios.iter().map(|(name, target)| {
-        // All fields are named, so that a new one is either compared or left out on purpose.
-        let Target {
-            workers,
-            rate,
-            rate_unit,
-            weights,
-            iterations,
-            events: _,
-            scheduled: _,
-            stages: _,
-            waits: _,
-        } = target;
-        (name.clone(), (*workers, *rate, rate_unit.clone(), *iterations), weights.clone())
-    });
-    (targets.collect::<Vec<_>>(), session.spec.limits)
+/// Whether both were started with the same targets and limits.
+fn starts_as(one: &Session, other: &Session) -> bool {
+    let (one, other) = (&one.spec, &other.spec);
+    let same = |((name, target), (other_name, other)): ((&String, &Target), (&String, &Target))| {
+        name == other_name && target.starts_as(other)
+    };
+    one.limits == other.limits
+        && one.scenarios.len() == other.scenarios.len()
+        && one.scenarios.iter().zip(&other.scenarios).all(same)
 }
 
 #[cfg(test)]

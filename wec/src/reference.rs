@@ -134,7 +134,7 @@ fn help_has_no_flag_that_the_command_refuses() {
 fn page() -> String {
     let mut page = BEGINNING.to_owned();
     let mut heading = "";
-    for key in KEYS {
+    for key in KEYS.iter() {
         if key.group != heading {
             heading = key.group;
             let _ = write!(page, "\n## {heading}\n\n");

@@ -428,6 +428,10 @@ fn described(session: &SessionView, running: Option<u64>) -> String {
             if target.state == Phase::Waiting.name() { "waits for another to end, then " } else { "" };
         let stages = if target.scheduled { "its stages lead to " } else { "" };
         let _ = write!(text, "\nscenario {name}: {waits}{stages}{load}");
+        // Workers and rate are in the line above.
+        for value in target.values.iter().filter(|value| !["workers", "rate"].contains(&&*value.key)) {
+            let _ = write!(text, "\n  {} {} {}", value.label.to_lowercase(), value.value, value.unit);
+        }
         let weights: Vec<_> =
             target.weights.iter().map(|(chain, weight)| format!("{chain}={weight}")).collect();
         if !weights.is_empty() {

@@ -16,6 +16,7 @@ import {
   type Live,
   type RunEntry,
   type Series,
+  type ValueView,
   type SessionView,
   type Interval,
   type Timing,
@@ -223,11 +224,11 @@ export class Run {
       workers_running: this.#running,
       limits: this.#limits,
       scenarios: {
-        default: { state: "running", workers: this.#target, rate: null, rate_unit: "", weights: this.#weights, scheduled: false },
-        storm: { state: "running", workers: 20, rate: 50, rate_unit: "chains", weights: {}, scheduled: true },
-        adaptive: { state: "running", workers: 500, rate: 500, rate_unit: "requests", weights: {}, scheduled: false },
-        warmup: { state: "ended", workers: 10, rate: null, rate_unit: "", weights: {}, scheduled: false },
-        cooldown: { state: "waiting", workers: 5, rate: null, rate_unit: "", weights: {}, scheduled: false },
+        default: { state: "running", workers: this.#target, rate: null, rate_unit: "", weights: this.#weights, scheduled: false, values: numbers(this.#target) },
+        storm: { state: "running", workers: 20, rate: 50, rate_unit: "chains", weights: {}, scheduled: true, values: numbers(20, 50, "chains") },
+        adaptive: { state: "running", workers: 500, rate: 500, rate_unit: "requests", weights: {}, scheduled: false, values: numbers(500, 500, "requests") },
+        warmup: { state: "ended", workers: 10, rate: null, rate_unit: "", weights: {}, scheduled: false, values: numbers(10) },
+        cooldown: { state: "waiting", workers: 5, rate: null, rate_unit: "", weights: {}, scheduled: false, values: numbers(5) },
       },
     };
   }
@@ -638,4 +639,11 @@ function lastOf(series: Series, buckets: number): Series {
 function json(response: ServerResponse, status: number, value: unknown): void {
   response.writeHead(status, { "Content-Type": "application/json" });
   response.end(JSON.stringify(value));
+}
+
+/** The numbers of a scenario that can be changed. */
+function numbers(workers: number, rate?: number, unit = ""): ValueView[] {
+  const most = 1_000_000;
+  const value = { key: "workers", label: rate === undefined ? "Workers" : "At most", unit: rate === undefined ? "" : "workers", whole: true, most, value: workers };
+  return rate === undefined ? [value] : [value, { key: "rate", label: "Rate", unit: `${unit}/s`, whole: false, most, value: rate }];
 }

@@ -2776,6 +2776,8 @@ export interface components {
              * @enum {string}
              */
             state: "waiting" | "running" | "ended";
+            /** @description Each number that can be changed, as forms show it; `workers` and `rate` are among them. */
+            values: components["schemas"]["ValueView"][];
             /** @description How often each chain is chosen, relative to the others; a chain that is missing has its weight from the start of the run. */
             weights: {
                 /** Format: double */
@@ -3464,6 +3466,27 @@ export interface components {
              */
             without_hits: number;
         };
+        /** @description A number of a scenario that can be changed during a run. */
+        ValueView: {
+            /** @description Its key in the body of a change. */
+            key: string;
+            /** @description Its label in a form. */
+            label: string;
+            /**
+             * Format: double
+             * @description The largest number allowed; the smallest is 0.
+             */
+            most: number;
+            /** @description Its unit; empty for a number without one. */
+            unit: string;
+            /**
+             * Format: double
+             * @description The number now.
+             */
+            value: number;
+            /** @description Whether it is a whole number. */
+            whole: boolean;
+        };
         /**
          * @description What the challenge server did with a hit.
          *
@@ -3643,6 +3666,7 @@ export type Trend = components['schemas']['Trend'];
 export type Unit = components['schemas']['Unit'];
 export type UnknownHit = components['schemas']['UnknownHit'];
 export type ValidationFigures = components['schemas']['ValidationFigures'];
+export type ValueView = components['schemas']['ValueView'];
 export type Verdict = components['schemas']['Verdict'];
 export type WarningFigures = components['schemas']['WarningFigures'];
 export type Warnings = components['schemas']['Warnings'];

@@ -2,9 +2,7 @@
 
 import { parseError, parseMistakes } from "./wire";
 
-/** The API's bounds, as in docs/openapi.json. */
-export const MOST_WORKERS = 1_000_000;
-export const MOST_RATE = 1_000_000;
+/** The API's bound of a weight, as in docs/openapi.json. Those of numbers come with their values. */
 export const MOST_WEIGHT = 1_000_000;
 
 export interface Wish<T> {

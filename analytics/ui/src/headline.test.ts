@@ -54,7 +54,7 @@ describe("the load", () => {
 
   it("is the rate of the running scenarios beside their target", () => {
     const now = run();
-    const scenario = { state: "running" as const, workers: 9, rate: 100, rate_unit: "chains", weights: {}, scheduled: false };
+    const scenario = { state: "running" as const, workers: 9, rate: 100, rate_unit: "chains", weights: {}, scheduled: false, values: [] };
     if (now.session !== null) now.session.scenarios = { a: scenario, b: { ...scenario, rate: 50 }, c: { ...scenario, rate: 7, state: "ended" } };
     now.snapshot.scenarios = { a: { ...NO_SCENARIO, rate: 80 }, b: { ...NO_SCENARIO, rate: 50 } };
     expect(loadOf(now, "live")).toMatchObject({ label: "Target, chains", value: "130", of: "of 150/s", tone: "accent" });

@@ -5,7 +5,7 @@ import { NO_SCENARIO } from "./testing";
 import type { ScenarioFigures, ScenarioView } from "./wire";
 
 const figures = (changes: Partial<ScenarioFigures>): ScenarioFigures => ({ ...NO_SCENARIO, workers: 12, busy: 9, rate: 49.84, ...changes });
-const target: ScenarioView = { state: "running", workers: 100, rate: 50, rate_unit: "chains", weights: {}, scheduled: false };
+const target: ScenarioView = { state: "running", workers: 100, rate: 50, rate_unit: "chains", weights: {}, scheduled: false, values: [] };
 const plain = (text: string) => text.replace(/[\u00a0\u202f]/g, " ");
 
 it("shows what is reached beside what is wanted", () => {

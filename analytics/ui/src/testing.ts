@@ -92,7 +92,7 @@ export function live(series: Series): Live {
       workers_target: 50,
       workers_running: 50,
       limits: { registrations: null, authorizations: null, certificates: null },
-      scenarios: { default: { state: "running", workers: 50, rate: null, rate_unit: "", weights: {}, scheduled: false } },
+      scenarios: { default: { state: "running", workers: 50, rate: null, rate_unit: "", weights: {}, scheduled: false, values: [] } },
     },
     nodes: [],
     health: { log: "results/a.jsonl", log_bytes: 0, log_failed: 0, log_error: null, log_problems: [], queued_batches: 0, queue_bound: 1024, duplicates: 0, gaps: 0, senders: 1, listeners: [] },

@@ -2,7 +2,8 @@
 //! `wec session` come.
 //!
 //! A new number needs a row in [`LiveValue::ALL`], a variant of [`ChangeTo`], and a field of [`Target`] that
-//! [`Target::change`] changes. Its effect is in the code that follows the session.
+//! [`Target::change`] changes. Forms and lists of values come from the row. Its effect is in the code that follows the
+//! session.
 
 use std::collections::BTreeMap;
 
@@ -35,6 +36,10 @@ pub enum LiveKind {
     Whole {
         /// The largest number allowed.
         most: u32,
+        /// The number now; none if the scenario has none.
+        now: fn(&Target) -> Option<u32>,
+        /// Its label and unit in forms; the unit is empty for a number without one.
+        label: fn(&Target) -> (&'static str, String),
         /// Makes the change.
         to: fn(u32) -> ChangeTo,
     },
@@ -42,7 +47,11 @@ pub enum LiveKind {
     Number {
         /// The largest number allowed.
         most: f64,
-        /// Its unit, for people.
+        /// The number now; none if the scenario has none.
+        now: fn(&Target) -> Option<f64>,
+        /// Its label and unit in forms; the unit is empty for a number without one.
+        label: fn(&Target) -> (&'static str, String),
+        /// Its unit, for messages.
         unit: &'static str,
         /// Makes the change.
         to: fn(f64) -> ChangeTo,
@@ -96,7 +105,15 @@ impl LiveValue {
             key: "workers",
             about: "Number of virtual users, or the largest number allowed if the scenario has a rate.",
             of_scenario: true,
-            kind: LiveKind::Whole { most: MAX_WORKERS, to: ChangeTo::Workers },
+            kind: LiveKind::Whole {
+                most: MAX_WORKERS,
+                now: |target| Some(target.workers),
+                label: |target| match target.rate {
+                    Some(_) => ("At most", "workers".to_owned()),
+                    None => ("Workers", String::new()),
+                },
+                to: ChangeTo::Workers,
+            },
             command: Some(LiveCommand {
                 name: "workers",
                 about: "Change the number of virtual users; for a scenario with a rate, the largest number allowed",
@@ -108,7 +125,13 @@ impl LiveValue {
             key: "rate",
             about: "Arrivals per second, in the scenario's `rate_unit`; only for a scenario with a rate.",
             of_scenario: true,
-            kind: LiveKind::Number { most: MAX_RATE, unit: "a second", to: ChangeTo::Rate },
+            kind: LiveKind::Number {
+                most: MAX_RATE,
+                now: |target| target.rate,
+                label: |target| ("Rate", format!("{}/s", target.rate_unit)),
+                unit: "a second",
+                to: ChangeTo::Rate,
+            },
             command: None,
         },
         Self {
@@ -134,6 +157,21 @@ impl LiveValue {
             }),
         },
     ];
+
+    /// A change to another value than the target's, for tests that try each row; none for a value of the session.
+    pub fn sample(&self, target: &Target) -> Option<ChangeTo> {
+        let other = |now: bool| if now { 8 } else { 7 };
+        match &self.kind {
+            LiveKind::Whole { now, to, .. } => Some(to(other(now(target) == Some(7)))),
+            LiveKind::Number { now, to, .. } => Some(to(other(now(target) == Some(7.0)).into())),
+            LiveKind::Text { example, to } => to(example).ok(),
+            LiveKind::Weights => Some(ChangeTo::Weights(BTreeMap::from([(
+                "certificate".to_owned(),
+                other(target.weights.get("certificate") == Some(&7.0)).into(),
+            )]))),
+            LiveKind::Limits | LiveKind::State => None,
+        }
+    }
 
     /// The values of each scenario, or those of the session.
     pub fn all(of_scenario: bool) -> impl Iterator<Item = &'static Self> {
@@ -218,23 +256,23 @@ impl Target {
         scenario: &str,
         active_ns: u64,
     ) -> Result<Option<(MarkValue, MarkValue)>, BoardError> {
-        let before = (self.workers, self.rate);
-        // For a scenario with a rate the number of workers is only a cap, and stages are of the rate.
-        let staged = matches!(change.to, ChangeTo::Rate(_)) || self.rate.is_none();
-        let on_the_way = self.scheduled && staged && change.by != By::Schedule;
-        let held = self.stages_at(active_ns).filter(|_| on_the_way);
         let (from, to) = match &change.to {
             ChangeTo::Workers(workers) => {
-                let from = std::mem::replace(&mut self.workers, *workers);
-                let from = held.map_or(from, |held| held.round() as u32);
-                (MarkValue::Workers(from), MarkValue::Workers(*workers))
+                // For a scenario with a rate the number of workers is only a cap, and stages are of the rate.
+                let held = if self.rate.is_none() { self.end_stages(change.by, active_ns) } else { None };
+                let before = std::mem::replace(&mut self.workers, *workers);
+                let from = held.map_or(before, |held| held.value.round() as u32);
+                let values = (MarkValue::Workers(from), MarkValue::Workers(*workers));
+                return Ok((before != *workers || went_on(held)).then_some(values));
             }
             ChangeTo::Rate(rate) => {
-                let Some(from) = self.rate.replace(*rate) else {
+                let held = self.end_stages(change.by, active_ns);
+                let Some(before) = self.rate.replace(*rate) else {
                     return Err(BoardError::NoRate { scenario: scenario.to_owned() });
                 };
-                let held = held.map_or(from, |held| (held * 100.0).round() / 100.0);
-                (MarkValue::Rate(held), MarkValue::Rate(*rate))
+                let from = held.map_or(before, |held| (held.value * 100.0).round() / 100.0);
+                let values = (MarkValue::Rate(from), MarkValue::Rate(*rate));
+                return Ok((before != *rate || went_on(held)).then_some(values));
             }
             ChangeTo::Weights(weights) => {
                 let different: Vec<_> = weights
@@ -251,7 +289,7 @@ impl Target {
                 let from = shown(&|chain| self.weights.get(chain).copied());
                 let to = shown(&|chain| weights.get(chain).copied());
                 self.weights.extend(weights.iter().map(|(chain, weight)| (chain.clone(), *weight)));
-                return Ok((from != to).then_some((from, to)));
+                (from, to)
             }
             ChangeTo::Event(event) => {
                 let Some(events) = &mut self.events else {
@@ -264,22 +302,38 @@ impl Target {
                     });
                 }
                 events.push(event.clone());
-                return Ok(Some((MarkValue::default(), MarkValue::Text(event.clone()))));
+                (MarkValue::default(), MarkValue::Text(event.clone()))
             }
             ChangeTo::Limit(..) | ChangeTo::State(_) => return Ok(None),
         };
-        // A change during stages ends them, even if they had reached the same value.
-        let ends_stages = on_the_way && self.stages_go_on(active_ns);
-        if !ends_stages && before == (self.workers, self.rate) {
-            return Ok(None);
-        }
-        self.scheduled &= !on_the_way;
-        Ok(Some((from, to)))
+        Ok((from != to).then_some((from, to)))
     }
+
+    /// Ends the stages, because a person changes the value that they set. Returns their value, if they set it.
+    fn end_stages(&mut self, by: By, active_ns: u64) -> Option<Held> {
+        if by == By::Schedule || !std::mem::take(&mut self.scheduled) {
+            return None;
+        }
+        Some(Held { value: self.stages_at(active_ns)?, went_on: self.stages_go_on(active_ns) })
+    }
+}
+
+/// What stages had set when a change ended them.
+#[derive(Clone, Copy)]
+struct Held {
+    value: f64,
+    /// Whether they had not reached their end.
+    went_on: bool,
+}
+
+/// A change during stages ends them, even if they had reached the same value.
+fn went_on(held: Option<Held>) -> bool {
+    held.is_some_and(|held| held.went_on)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::StagePoint;
     use super::*;
 
     #[test]
@@ -295,7 +349,7 @@ mod tests {
         assert_eq!(changes.each_ref().map(|to| to.live().key), LiveValue::ALL.map(|value| value.key));
         for value in LiveValue::ALL {
             let to = match value.kind {
-                LiveKind::Whole { most, to } => to(most),
+                LiveKind::Whole { most, to, .. } => to(most),
                 LiveKind::Number { most, to, .. } => to(most),
                 LiveKind::Text { example, to } => {
                     let changed = to(example).unwrap();
@@ -306,6 +360,32 @@ mod tests {
                 LiveKind::Weights | LiveKind::Limits | LiveKind::State => continue,
             };
             assert_eq!((to.live().key, to.json().as_f64()), (value.key, to.number()));
+        }
+    }
+
+    #[test]
+    fn every_value_of_a_scenario_can_be_changed_and_only_those_of_stages_end_them() {
+        let stages = vec![StagePoint { at_ns: 0, value: 5.0 }, StagePoint { at_ns: 100, value: 50.0 }];
+        let staged = Target { scheduled: true, stages, workers: 50, ..Target::default() };
+        let targets = [staged.clone(), Target { rate: Some(50.0), events: Some(Vec::new()), ..staged }];
+        for (target, set_by_stages) in targets.iter().zip(["workers", "rate"]) {
+            for row in LiveValue::all(true) {
+                let change = Change::new(By::Page, row.sample(target).expect("a value of a scenario"));
+                let mut after = target.clone();
+                match after.change(&change, "a", 50) {
+                    Err(_) => assert!(target.rate.is_none(), "{}", row.key),
+                    Ok(values) => {
+                        assert!(values.is_some() && after != *target, "{} has no effect", row.key);
+                        assert_eq!(after.scheduled, row.key != set_by_stages, "{}", row.key);
+                        let now = match row.kind {
+                            LiveKind::Whole { now, .. } => now(&after).map(f64::from),
+                            LiveKind::Number { now, .. } => now(&after),
+                            _ => None,
+                        };
+                        assert_eq!(now, change.to.number(), "{} is not the value now", row.key);
+                    }
+                }
+            }
         }
     }
 }

@@ -66,6 +66,27 @@ pub struct StagePoint {
 }
 
 impl Target {
+    /// Whether the other target was asked for with the same values at the start.
+    pub fn starts_as(&self, other: &Self) -> bool {
+        // All fields are named, so that a new one is either compared or left out on purpose.
+        let Self {
+            workers,
+            rate,
+            rate_unit,
+            weights,
+            iterations,
+            events: _,
+            scheduled: _,
+            stages: _,
+            waits: _,
+        } = self;
+        *workers == other.workers
+            && *rate == other.rate
+            && *rate_unit == other.rate_unit
+            && *weights == other.weights
+            && *iterations == other.iterations
+    }
+
     /// The target of the stages after an active time of the scenario.
     pub(super) fn stages_at(&self, since: u64) -> Option<f64> {
         let next = self.stages.partition_point(|point| point.at_ns <= since);

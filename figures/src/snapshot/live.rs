@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use wec_board::{NodeKind, NodeState, Phase, Session, SessionState};
+use wec_board::{LiveKind, LiveValue, NodeKind, NodeState, Phase, Session, SessionState, Target};
 use wec_listen::ListenerCounts;
 
 use super::{ReplayView, RunSource, Series, Snapshot};
@@ -127,6 +127,7 @@ impl SessionView {
                 rate_unit: target.rate_unit.clone(),
                 weights: target.weights.clone(),
                 scheduled: target.scheduled,
+                values: LiveValue::all(true).filter_map(|row| ValueView::new(row, target)).collect(),
             };
             (name.clone(), view)
         });
@@ -194,6 +195,40 @@ pub struct ScenarioView {
     pub weights: BTreeMap<String, f64>,
     /// Whether its own stages set workers and rate. A change by hand ends that.
     pub scheduled: bool,
+    /// Each number that can be changed, as forms show it; `workers` and `rate` are among them.
+    #[serde(default)]
+    pub values: Vec<ValueView>,
+}
+
+/// A number of a scenario that can be changed during a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ValueView {
+    /// Its key in the body of a change.
+    pub key: String,
+    /// Its label in a form.
+    pub label: String,
+    /// Its unit; empty for a number without one.
+    pub unit: String,
+    /// Whether it is a whole number.
+    pub whole: bool,
+    /// The largest number allowed; the smallest is 0.
+    pub most: f64,
+    /// The number now.
+    pub value: f64,
+}
+
+impl ValueView {
+    /// The number of this row, if the scenario has one.
+    fn new(row: &LiveValue, target: &Target) -> Option<Self> {
+        let (whole, most, value, (label, unit)) = match &row.kind {
+            LiveKind::Whole { most, now, label, .. } => {
+                (true, f64::from(*most), f64::from(now(target)?), label(target))
+            }
+            LiveKind::Number { most, now, label, .. } => (false, *most, now(target)?, label(target)),
+            LiveKind::Text { .. } | LiveKind::Weights | LiveKind::Limits | LiveKind::State => return None,
+        };
+        Some(Self { key: row.key.to_owned(), label: label.to_owned(), unit, whole, most, value })
+    }
 }
 
 /// A node on the board.

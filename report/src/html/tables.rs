@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use wec_analytics::{FailureScope, Perspectives, Snapshot, Timing, rate_text, threshold_value, time_text};
-use wec_record::plan::{Load, Plan};
+use wec_record::plan::Plan;
 
 use super::charts::{Charts, short};
 use super::share;
@@ -384,28 +384,6 @@ pub(super) fn stamp(page: &mut String, snapshot: &Snapshot) {
 fn plan(page: &mut String, plan: &Plan) {
     begin(page, "Scenarios of the plan", "words", &["scenario", "load", "time", "weights of chains"]);
     for scenario in &plan.scenarios {
-        let stages = |stages: &[wec_record::plan::Stage]| match stages.len() {
-            0 => String::new(),
-            1 => ", 1 stage".to_owned(),
-            n => format!(", {n} stages"),
-        };
-        let load = match &scenario.load {
-            Load::Workers { workers, stages: then } => format!("{workers} workers{}", stages(then)),
-            Load::ArrivalRate { rate, unit, stages: then, workers, .. } => {
-                format!("{rate} {}/s, at most {workers} workers{}", unit.name(), stages(then))
-            }
-            Load::TargetRps { target_rps, stages: then, workers } => {
-                format!("{target_rps} requests/s, at most {workers} workers{}", stages(then))
-            }
-            Load::Iterations { iterations, workers } => {
-                format!("{iterations} iterations by {workers} workers")
-            }
-            Load::Fleet { certificates, speed, workers, .. } => {
-                format!(
-                    "a fleet of {certificates} certificates at {speed} times its speed, at most {workers} workers"
-                )
-            }
-        };
         let weights = serde_json::to_value(&scenario.weights).unwrap_or_default();
         let weights: Vec<_> = weights
             .as_object()
@@ -417,7 +395,7 @@ fn plan(page: &mut String, plan: &Plan) {
             page,
             "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{}</td></tr>",
             Text(&scenario.name),
-            Text(&load),
+            Text(&scenario.load.to_string()),
             humantime::format_duration(scenario.run_time.0),
             Text(&weights.join(", "))
         );

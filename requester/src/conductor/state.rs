@@ -279,7 +279,7 @@ fn nanoseconds(time: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use wec_board::{Pause, SessionState};
+    use wec_board::{Board, By, Change, LiveValue, Pause, SessionState};
 
     use super::*;
     use crate::config::PlanOptions;
@@ -305,6 +305,31 @@ mod tests {
 
     fn staged_workers() -> (ScenarioState, Session) {
         state(PlanOptions::default().with("workers", "10").with("stages", "100s:110,0s:20,50s:20"))
+    }
+
+    /// Each value of the table has an effect here, for a scenario that has it.
+    #[tokio::test]
+    async fn every_value_that_can_be_changed_has_an_effect() {
+        let loads = [[("workers", "50")], [("rate", "50/s")], [("fleet_certificates", "50")]];
+        for row in LiveValue::all(true) {
+            let mut tried = 0;
+            for [(key, value)] in loads {
+                let (mut state, session) = state(PlanOptions::default().with(key, value));
+                let board = Board::local();
+                board.put_session(session).await.unwrap();
+                let shown = || board.session("s").borrow().clone().unwrap().value;
+                state.see(&shown(), "default", 100 * SECOND);
+                let before = format!("{state:?}");
+                let sample = row.sample(&shown().spec.scenarios["default"]).unwrap();
+                if board.change("s", Change::new(By::Page, sample)).await.is_err() {
+                    continue;
+                }
+                state.see(&shown(), "default", 100 * SECOND);
+                assert_ne!(format!("{state:?}"), before, "{} of a scenario with {key}", row.key);
+                tried += 1;
+            }
+            assert!(tried > 0, "no scenario has {}", row.key);
+        }
     }
 
     #[test]

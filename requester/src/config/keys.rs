@@ -1,7 +1,8 @@
 //! The table of keys of a plan and of a search.
 //!
 //! One entry defines the flag with its place in `--help`, the environment variable, the key of a file, and
-//! the entry of the JSON schema and of `docs/reference/flags.md`. The values are read in [`super::plan`],
+//! the entry of the JSON schema and of `docs/reference/flags.md`. A key that only one executor has is in the file of
+//! the executor ([`executor::own_keys`]). The values are read in [`super::plan`],
 //! [`super::scenario`] and, for a search, in `wec capacity`; a test there finds a key that is never read.
 
 use std::sync::LazyLock;
@@ -9,9 +10,10 @@ use std::sync::LazyLock;
 use wec_record::Chain;
 
 use self::Kind::{Bool, List, Number, OneOf, Repeated, Stages, Text, Thresholds, Weights, Whole};
+use crate::executor;
 
 /// A row of the table.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Key {
     /// The name in files (`run_time`); keys of the table `[capacity]` are prefixed with its name and a dot.
     pub name: &'static str,
@@ -93,10 +95,20 @@ const CONNECTIONS: &str = "Connections and requests";
 const GENERATOR: &str = "Limits of the load tester";
 const SEARCH: &str = "Search";
 
-/// Every key, in the order of the help and the reference.
+/// Every key, in the order of the help and the reference: after `workers` come `executor` and the keys of each executor.
+pub static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
+    let workers = COMMON.iter().position(|key| key.name == "workers").expect("a row of the table");
+    let (first, last) = COMMON.split_at(workers + 1);
+    let executor = scenario("executor", "NAME", Kind::Executor, LOAD, &EXECUTOR_HELP).sets_load();
+    [first, &[executor], &executor::own_keys(), last].concat()
+});
+
+static EXECUTOR_HELP: LazyLock<String> = LazyLock::new(executor::help);
+
+/// The keys that do not belong to one executor only.
 // Formatted, each would take seven lines.
 #[rustfmt::skip]
-pub static KEYS: &[Key] = &[
+static COMMON: &[Key] = &[
     command("config", "FILE", Text, TARGET,
         "Configuration file (TOML) of the plan; its keys are in docs/reference/flags.md and in the output of wec schema").usual().local(),
     plan("directory", "URL", Text, TARGET,
@@ -125,29 +137,12 @@ pub static KEYS: &[Key] = &[
 
     scenario("workers", "N", Whole, LOAD,
         "Virtual users that run chains concurrently [default: 50, or 0 with stages]; with a rate, the largest number [default: 1000]").short('u').usual().sets_load(),
-    scenario("rate", "RATE", Number, LOAD,
-        "Open model: start this many chains per second, however long they take: 50/s, 3000/min, \"500 requests/s\"").short('r').usual().sets_load(),
-    scenario("target_rps", "RPS", Number, LOAD,
-        "Reach this many requests per second by adjusting the number of workers").sets_load(),
-    scenario("iterations", "N", Whole, LOAD,
-        "Run this many chains in total, shared by the workers").short('n').usual().sets_load(),
-    scenario("fleet_certificates", "N", Text, LOAD,
-        "Number of certificates of a fleet: chains start when its clients renew. See wec fleet for its events and classes").sets_load(),
-    scenario("fleet_speed", "N", Number, LOAD,
-        "Seconds of the fleet's clock in a second: 1440 for a day in a minute [default: 1]").sets_load(),
     scenario("stages", "TIME:TARGET,…", Stages, LOAD,
         "Linear changes of workers or rate, one after the other: 30s:100,1h:5000").usual().sets_load(),
     scenario("run_time", "TIME", Text, LOAD,
         "How long to run: 30s, 5m, 1h30m [default: 60s, or as long as stages take; 10m at most for iterations]").short('t').usual(),
     scenario("think_time", "TIME|A..B", Text, LOAD,
         "Pause of a worker between two chains, for the executors workers and iterations: 2s, or a range 1s..5s [default: none]").sets_load(),
-    scenario("executor", "NAME", Kind::Executor, LOAD,
-        "How iterations are started: workers, arrival-rate, target-rps, iterations or fleet [default: given by --rate, \
-         --target-rps, --iterations or --fleet-certificates, else workers]").sets_load(),
-    scenario("rate_unit", "UNIT", OneOf(&["chains", "requests"]), LOAD,
-        "What rates count: chains or requests [default: chains]").only_in_files().sets_load(),
-    scenario("spacing", "HOW", OneOf(&["poisson", "even"]), LOAD,
-        "Spacing of the arrivals of --rate: poisson or even [default: poisson]").sets_load(),
     scenario("start_at", "TIME", Text, LOAD,
         "When the scenario starts: this time after the run's start, or after the end of the scenario in after \
          [default: at once]").only_in_files().sets_load(),
@@ -461,6 +456,16 @@ impl Key {
         KEYS.iter().find(|key| key.name == name)
     }
 
+    /// A key that only one executor has: its name, the name of its value, its kind and its meaning.
+    pub(crate) const fn of_executor(
+        name: &'static str,
+        value: &'static str,
+        kind: Kind,
+        help: &'static str,
+    ) -> Self {
+        scenario(name, value, kind, LOAD, help).sets_load()
+    }
+
     const fn sets_load(self) -> Self {
         Self { sets_load: true, ..self }
     }
@@ -469,15 +474,15 @@ impl Key {
         Self { local: true, ..self }
     }
 
-    const fn usual(self) -> Self {
+    pub(crate) const fn usual(self) -> Self {
         Self { usual: true, ..self }
     }
 
-    const fn short(self, letter: char) -> Self {
+    pub(crate) const fn short(self, letter: char) -> Self {
         Self { short: Some(letter), ..self }
     }
 
-    const fn only_in_files(self) -> Self {
+    pub(crate) const fn only_in_files(self) -> Self {
         Self { has_flag: false, ..self }
     }
 

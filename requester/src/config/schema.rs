@@ -111,7 +111,7 @@ mod tests {
         let schema = plan_schema();
         let top = &schema["properties"];
         let scenario = &top["scenarios"]["additionalProperties"]["properties"];
-        for key in KEYS {
+        for key in KEYS.iter() {
             let name = key.name.rsplit('.').next().unwrap();
             let places = match key.place {
                 Place::Command => &[][..],

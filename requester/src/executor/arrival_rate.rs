@@ -25,13 +25,38 @@ use self::run::ArrivalLoop;
 use super::config::{self, Rate, rate, rate_in, stages, unit};
 use super::relay::Relay;
 use super::{Context, Executor, Kind, Load, Start};
+use crate::config::Key;
+use crate::config::Kind::{Number, OneOf};
 use crate::config::settings::Scope;
 use crate::pace::{Ramp, Spacing};
 
 /// The row of the table of executors.
 pub(super) const KIND: Kind = Kind {
     name: "arrival-rate",
-    keys: &["stages", "rate", "rate_unit", "spacing"],
+    keys: &[
+        Key::of_executor(
+            "rate",
+            "RATE",
+            Number,
+            "Open model: start this many chains per second, however long they take: 50/s, 3000/min, \"500 requests/s\"",
+        )
+        .short('r')
+        .usual(),
+        Key::of_executor(
+            "rate_unit",
+            "UNIT",
+            OneOf(&["chains", "requests"]),
+            "What rates count: chains or requests [default: chains]",
+        )
+        .only_in_files(),
+        Key::of_executor(
+            "spacing",
+            "HOW",
+            OneOf(&["poisson", "even"]),
+            "Spacing of the arrivals of --rate: poisson or even [default: poisson]",
+        ),
+    ],
+    staged: true,
     selected_by: Some("rate"),
     thinks: false,
     read,

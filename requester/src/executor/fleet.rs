@@ -28,13 +28,30 @@ use super::{
     slots_of,
 };
 use crate::alarm::Alarm;
+use crate::config::Key;
+use crate::config::Kind::{Number, Text};
 use crate::config::settings::Scope;
 use crate::pace::Ramp;
 
 /// The row of the table of executors.
 pub(super) const KIND: Kind = Kind {
     name: "fleet",
-    keys: &["fleet_certificates", "fleet_speed"],
+    keys: &[
+        Key::of_executor(
+            "fleet_certificates",
+            "N",
+            Text,
+            "Number of certificates of a fleet: chains start when its clients renew. See wec fleet for its events and \
+             classes",
+        ),
+        Key::of_executor(
+            "fleet_speed",
+            "N",
+            Number,
+            "Seconds of the fleet's clock in a second: 1440 for a day in a minute [default: 1]",
+        ),
+    ],
+    staged: false,
     selected_by: Some("fleet_certificates"),
     thinks: false,
     read,

@@ -6,13 +6,28 @@ use std::time::Duration;
 use wec_record::plan;
 
 use super::{Context, Executor, Kind, Load, Start, config, workers};
+use crate::config::Key;
+use crate::config::Kind::Whole;
 use crate::config::settings::Scope;
 use crate::config::values::whole;
 use crate::pace::Ramp;
 
 /// The row of the table of executors.
-pub(super) const KIND: Kind =
-    Kind { name: "iterations", keys: &["iterations"], selected_by: Some("iterations"), thinks: true, read };
+pub(super) const KIND: Kind = Kind {
+    name: "iterations",
+    keys: &[Key::of_executor(
+        "iterations",
+        "N",
+        Whole,
+        "Run this many chains in total, shared by the workers",
+    )
+    .short('n')
+    .usual()],
+    staged: false,
+    selected_by: Some("iterations"),
+    thinks: true,
+    read,
+};
 
 #[derive(Clone, Copy, Debug)]
 struct Iterations {

@@ -32,13 +32,21 @@ use super::closed::ClosedModel;
 use super::config::{self, rate_in, stages};
 use super::worker_loop::LoopConfig;
 use super::{ArrivalSchedule, Context, Executor, Gauges, Kind, Load, Start};
+use crate::config::Key;
+use crate::config::Kind::Number;
 use crate::config::settings::Scope;
 use crate::pace::Ramp;
 
 /// The row of the table of executors.
 pub(super) const KIND: Kind = Kind {
     name: "target-rps",
-    keys: &["stages", "target_rps"],
+    keys: &[Key::of_executor(
+        "target_rps",
+        "RPS",
+        Number,
+        "Reach this many requests per second by adjusting the number of workers",
+    )],
+    staged: true,
     selected_by: Some("target_rps"),
     thinks: false,
     read,

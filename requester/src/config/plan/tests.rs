@@ -18,14 +18,8 @@ fn resolve(mut settings: Settings) -> Result<Plan, Mistakes> {
 fn every_key_of_the_table_is_read() {
     let mut unread = BTreeSet::from_iter(KEYS.iter().map(|key| key.name));
     // A key that sets the load is read by its executor.
-    for push in [
-        ("workers", "5"),
-        ("rate", "5/s"),
-        ("target_rps", "5"),
-        ("iterations", "5"),
-        ("fleet_certificates", "5"),
-    ] {
-        let mut settings = options().with(push.0, push.1).settings();
+    for selecting in crate::executor::selecting().chain(["workers"]) {
+        let mut settings = options().with(selecting, "5").settings();
         plan(&mut settings, Decided::default(), None);
         let left: BTreeSet<_> = settings.unread().iter().map(|key| key.name).collect();
         unread.retain(|name| left.contains(name));
