@@ -69,8 +69,8 @@ pub struct Options {
     /// users can read the command line
     #[arg(long, env = "WEC_TOKEN", value_name = "SECRET", hide_env_values = true, value_parser = Token::parse, help_heading = LISTENERS)]
     token: Option<Token>,
-    /// File of further tokens for people, each a line NAME:look:SECRET or NAME:steer:SECRET; changes in the log have
-    /// the name
+    /// File of further tokens for people, one per line: NAME:look:SECRET or NAME:steer:SECRET; the log has this name
+    /// with each change
     #[arg(long, env = "WEC_TOKENS", value_name = "FILE", help_heading = LISTENERS)]
     tokens: Option<PathBuf>,
     #[command(flatten)]

@@ -64,7 +64,7 @@ pub struct Options {
     #[arg(long, env = "WEC_DOH_KEY", value_name = "FILE", requires = "doh_cert", help_heading = DOH)]
     pub doh_key: Option<PathBuf>,
 
-    /// Speak plain HTTP on the address of DNS over HTTPS
+    /// Use plain HTTP on the address of DNS over HTTPS
     #[arg(long, env = "WEC_DOH_PLAIN", conflicts_with_all = ["doh_cert", "doh_key"], help_heading = DOH)]
     pub doh_plain: bool,
 
@@ -89,8 +89,8 @@ pub struct Options {
     #[arg(long, env = "WEC_DEFAULT_IPV6", value_name = "IPV6", default_value = "none", help_heading = ANSWERS)]
     pub default_ipv6: DefaultAddress<Ipv6Addr>,
 
-    /// CAA records of all names, as "issue ca.test; validationmethods=dns-01", with a share or a domain before it and | between
-    /// several: "10% issue ; | deny.test issuewild ;" [default: none]
+    /// CAA records of all names: "issue ca.test; validationmethods=dns-01". A rule may have a share or a domain before
+    /// it; | separates rules: "10% issue ; | deny.test issuewild ;" [default: none]
     #[arg(long, env = "WEC_CAA", value_name = "RULES", help_heading = ANSWERS)]
     pub caa: Option<CaaRules>,
 

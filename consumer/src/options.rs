@@ -48,7 +48,7 @@ pub struct ConsumerListener {
     pub consumer_listen: Option<SocketAddr>,
     #[command(flatten)]
     influx: InfluxOptions,
-    /// A job without a sign of life for this time ends [default: 10m]
+    /// A job that sends nothing for this time ends [default: 10m]
     #[arg(long, env = "WEC_CONSUMER_TIMEOUT", hide_env_values = true, hide_short_help = true, value_name = "TIME", value_parser = parse_interval, help_heading = EXPORT)]
     consumer_timeout: Option<Duration>,
 }
@@ -189,7 +189,7 @@ pub struct Options {
     /// Time between two points of a job
     #[arg(long, env = "WEC_CONSUMER_INTERVAL", value_name = "TIME", value_parser = parse_interval, default_value = "15s", help_heading = "Jobs")]
     interval: Duration,
-    /// A job without a sign of life for this time ends
+    /// A job that sends nothing for this time ends
     #[arg(long, env = "WEC_CONSUMER_TIMEOUT", value_name = "TIME", value_parser = parse_interval, default_value = "10m", help_heading = "Jobs")]
     timeout: Duration,
 }

@@ -38,10 +38,10 @@ pub struct Options {
     /// Where the CA listens [default: 127.0.0.1:14443]
     #[arg(long, value_name = "ADDR", help_heading = SERVER)]
     listen: Option<SocketAddr>,
-    /// Speak plain HTTP instead of HTTPS
+    /// Use plain HTTP instead of HTTPS
     #[arg(long, help_heading = SERVER)]
     plain: bool,
-    /// Speak HTTP/1.1 only
+    /// Use HTTP/1.1 only
     #[arg(long, help_heading = SERVER, hide_short_help = true)]
     no_http2: bool,
     /// Further name or address in the TLS certificate; may be repeated
@@ -117,7 +117,7 @@ pub struct Options {
     /// Share of the certificates with a flaw: name, key, expired, serial or signature, as in name:0.01; may be repeated
     #[arg(long, value_name = "KIND:SHARE", help_heading = FAULTS)]
     wrong_certificate: Vec<FlawRule>,
-    /// Refuse a key in finalize after a revocation that it signed itself, or that gave keyCompromise as its reason
+    /// Refuse a key in finalize after a revocation that this key signed, or that had the reason keyCompromise
     #[arg(long, help_heading = ORDERS, hide_short_help = true)]
     block_keys: bool,
     /// Require external account binding with this key (base64url); may be repeated

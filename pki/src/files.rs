@@ -21,7 +21,7 @@ pub struct TlsOptions {
     /// PEM file with the CA of the services' certificates (wec pki init)
     #[arg(long, env = "WEC_TLS_CA", value_name = "FILE", help_heading = TLS)]
     pub tls_ca: Option<PathBuf>,
-    /// PEM file with the certificate that this process shows to others (wec pki issue)
+    /// PEM file with the certificate that this process presents (wec pki issue)
     #[arg(long, env = "WEC_TLS_CERT", value_name = "FILE", requires = "tls_ca", requires = "tls_key", help_heading = TLS)]
     pub tls_cert: Option<PathBuf>,
     /// PEM file with the key of --tls-cert

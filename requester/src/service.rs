@@ -94,7 +94,7 @@ pub struct DeliveryOptions {
         help_heading = DELIVERY
     )]
     pub analytics: String,
-    /// Folder in which results wait while analytics is away
+    /// Folder in which results wait while analytics cannot be reached
     #[arg(long, value_name = "DIR", env = "WEC_SPOOL", default_value = "spool", help_heading = DELIVERY)]
     pub spool: PathBuf,
     /// Largest size of --spool, bytes

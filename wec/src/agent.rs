@@ -84,15 +84,15 @@ pub(crate) struct Options {
     /// A secret that sessions may refer to: env:NAME or file:PATH; may be repeated [default: env:WEC_EAB_HMAC_KEY]
     #[arg(long = "allow-secret", value_name = "REF", env = "WEC_ALLOW_SECRETS", value_delimiter = ',', value_parser = parse_secret, help_heading = AGENT)]
     secrets: Vec<SecretRef>,
-    /// Loopback address that shows health and takes drain; off for none [default: 127.0.0.1:7071, or a free port
-    /// if another agent has it]
+    /// Loopback address for health checks and the request to drain; off for none [default: 127.0.0.1:7071, or a free
+    /// port if another agent has it]
     #[arg(long, value_name = "ADDR", env = "WEC_ADMIN_LISTEN", value_parser = parse_admin, help_heading = AGENT)]
     admin_listen: Option<AdminAt>,
     /// A local command of a drill, with its time in each session's run: 'at 5m: COMMAND', or 'on threshold: COMMAND'
     /// when a threshold has ended the run; may be repeated (in WEC_HOOKS: one a line)
     #[arg(long = "hook", value_name = "WHEN: COMMAND", env = "WEC_HOOKS", value_delimiter = '\n', help_heading = AGENT)]
     hooks: Vec<Hook>,
-    /// Register without a short measurement of what this machine can do, if wec calibrate has never run here
+    /// Skip the short measurement of this machine, which is made if wec calibrate has never run here
     #[arg(long, env = "WEC_NO_CALIBRATION", help_heading = AGENT)]
     no_calibration: bool,
     /// Configuration file of the agent (TOML): the names of these flags, with _ for -

@@ -53,22 +53,22 @@ impl Command for Cleaning {
 pub(crate) struct Options {
     #[command(flatten)]
     flags: Flags<Cleaning>,
-    /// Requests per second at most; nonces and retries come on top
+    /// Requests per second at most; nonces and retries are not counted
     #[arg(long, value_name = "N", default_value = "5", value_parser = rate, help_heading = "Cleaning")]
     rate: f64,
     /// Revoke each certificate a second time, which the CA must refuse
     #[arg(long, help_heading = "Cleaning")]
     verify: bool,
-    /// Leave the authorizations of orders to end with their accounts
+    /// Do not deactivate the authorizations of orders: they end with their accounts
     #[arg(long, help_heading = "Cleaning")]
     keep_authorizations: bool,
     /// Leave the accounts as they are
     #[arg(long, help_heading = "Cleaning")]
     keep_accounts: bool,
-    /// Say what would be done, and send nothing
+    /// Print what would be done, and send nothing
     #[arg(long, help_heading = "Cleaning", conflicts_with = "yes")]
     dry_run: bool,
-    /// Do it without a question
+    /// Do not ask for confirmation
     #[arg(long, help_heading = "Cleaning")]
     yes: bool,
     /// Print the result as JSON

@@ -63,7 +63,7 @@ enum Command {
     Doctor(Box<doctor::Options>),
     /// Run with a constant number of workers
     Hammer(shorthand::Hammer),
-    /// Run with one number of workers after the other
+    /// Run with several numbers of workers, one after the other
     Seq(shorthand::Seq),
     /// Run with more and more workers, step by step
     Aseq(shorthand::Aseq),
@@ -71,9 +71,9 @@ enum Command {
     Capacity(capacity::Options),
     /// Wait for sessions on the board, and run those that are meant for this machine
     Agent(Box<agent::Options>),
-    /// Simulate what the renewals of a fleet of certificates ask of a CA, and drive them
+    /// Simulate the load of the renewals of a fleet of certificates on a CA, and drive them
     Fleet(fleet::Options),
-    /// Make a scenario of a CA's access logs, which repeats their load
+    /// Make a scenario from a CA's access logs that repeats their load
     Model(model::Options),
     /// Bring a CA and the stored state to a number of accounts and certificates
     Prefill(Box<prefill::Options>),

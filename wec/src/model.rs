@@ -26,19 +26,21 @@ pub(crate) struct Options {
     /// The load as a multiple of the log's: 2, or 200%
     #[arg(long, value_name = "N", default_value = "1", value_parser = scale, help_heading = HEADING)]
     scale: f64,
-    /// The CA's ACME directory, for the file [default: none, so that wec run needs --directory]
+    /// The CA's ACME directory, for the file [default: none; wec run then needs --directory]
     #[arg(long, value_name = "URL", help_heading = HEADING)]
     directory: Option<Url>,
-    /// An endpoint whose paths are the CA's own: /v2/orders/=order; may be repeated
+    /// A path prefix that only this CA has, and its endpoint: /v2/orders/=order; may be repeated
     #[arg(long = "map", value_name = "PREFIX=ENDPOINT", help_heading = HEADING)]
     mappings: Vec<Mapping>,
-    /// The share of the requests from which a kind of clients has scenarios of its own; 100% for one load
+    /// Least share of the requests for which a kind of client gets scenarios of its own; 100% for one load of
+    /// all clients
     #[arg(long, value_name = "SHARE", default_value = "2%", value_parser = share, help_heading = HEADING)]
     client_share: f64,
-    /// The most steps of time in which requests are counted. A longer log has longer steps
+    /// Largest number of time steps in which requests are counted; a longer log has longer steps
     #[arg(long, value_name = "N", default_value_t = 1_800, value_parser = clap::value_parser!(u32).range(1..=100_000), help_heading = HEADING)]
     steps: u32,
-    /// How long the CA may take to validate and to issue: what the load needs at its begin is made so long before
+    /// How long the CA may take to validate and to issue: objects that the load needs at its begin are made this long
+    /// before it
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = settle, help_heading = HEADING)]
     settle: Duration,
 }

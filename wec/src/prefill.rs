@@ -43,10 +43,10 @@ pub(crate) struct Options {
     /// The CA's ACME directory
     #[arg(long, value_name = "URL", env = "WEC_DIRECTORY", hide_env_values = true, help_heading = HEADING)]
     directory: Url,
-    /// Accounts that there are to be in all
+    /// Number of accounts to reach, stored ones included
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = HEADING)]
     registrations: u64,
-    /// Certificates that there are to be in all, neither revoked nor replaced
+    /// Number of certificates to reach, stored ones included; revoked and replaced ones do not count
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = HEADING)]
     certificates: u64,
     /// Virtual users that make them concurrently

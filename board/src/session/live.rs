@@ -149,7 +149,7 @@ impl LiveValue {
             kind: LiveKind::Text { example: "outage 10m", to: event },
             command: Some(LiveCommand {
                 name: "event",
-                about: "Let something happen to the fleet that a scenario drives: an outage, a revocation, a limit, another \
+                about: "Add an event to the fleet that a scenario drives: an outage, a revocation, a limit, another \
                         lifetime, growth",
                 value_name: "EVENT",
                 value_help: "As in wec fleet plan: \"outage 10m\", \"revoke 10%\", \"limit 300/s for 1h\", \"lifetime 90d -> \

@@ -130,33 +130,31 @@ static COMMON: &[Key] = &[
     plan("eab_kid", "KID", Text, TARGET,
         "Key identifier for external account binding; its HMAC key comes from WEC_EAB_HMAC_KEY (base64url)"),
     plan("eab_file", "FILE", Text, TARGET,
-        "File with several keys for external account binding, one in a line: KID HMAC-KEY; one is drawn for each new \
-         account").local(),
+        "File with several keys for external account binding, one per line: KID HMAC-KEY; each new account gets one of them at random").local(),
     plan("eab_key", "REF", Text, TARGET,
-        "Where the HMAC key of --eab-kid is: env:NAME, an environment variable, or file:PATH [default: env:WEC_EAB_HMAC_KEY]"),
+        "Source of the HMAC key of --eab-kid: env:NAME for an environment variable, or file:PATH [default: env:WEC_EAB_HMAC_KEY]"),
 
     scenario("workers", "N", Whole, LOAD,
         "Virtual users that run chains concurrently [default: 50, or 0 with stages]; with a rate, the largest number [default: 1000]").short('u').usual().sets_load(),
     scenario("stages", "TIME:TARGET,…", Stages, LOAD,
         "Linear changes of workers or rate, one after the other: 30s:100,1h:5000").usual().sets_load(),
     scenario("run_time", "TIME", Text, LOAD,
-        "How long to run: 30s, 5m, 1h30m [default: 60s, or as long as stages take; 10m at most for iterations]").short('t').usual(),
+        "How long to run: 30s, 5m, 1h30m [default: 60s, or the length of the stages; with iterations at most 10m]").short('t').usual(),
     scenario("think_time", "TIME|A..B", Text, LOAD,
         "Pause of a worker between two chains, for the executors workers and iterations: 2s, or a range 1s..5s [default: none]").sets_load(),
     scenario("start_at", "TIME", Text, LOAD,
-        "When the scenario starts: this time after the run's start, or after the end of the scenario in after \
+        "Start of the scenario: this time after the run's start, or after the end of the scenario that the key after names \
          [default: at once]").only_in_files().sets_load(),
     scenario("after", "NAME", Text, LOAD,
-        "The scenario whose end this one waits for [default: none]").only_in_files().sets_load(),
+        "Start when the scenario with this name has ended [default: none]").only_in_files().sets_load(),
     plan("warm_up", "TIME", Text, LOAD,
-        "Time from the run's start that is driven, logged and drawn, and is in no figure, threshold or verdict: 2m [default: none]").usual().sets_load(),
+        "Time from the run's start that figures, thresholds and the verdict leave out; its load is driven, logged and drawn: 2m [default: none]").usual().sets_load(),
     plan("graceful_stop", "TIME", Text, LOAD,
         "How long running chains may take to finish after the end [default: 30s]"),
     scenario("on_failure", "HOW", OneOf(&["back-off", "hammer"]), LOAD,
-        "What workers do after failures of the CA or the network: back-off, or hammer, where they \
-         continue at once [default: back-off]"),
+        "What workers do after failures of the CA or the network: back-off (wait longer after each), or hammer (continue at once) [default: back-off]"),
     plan("seed", "N", Whole, LOAD,
-        "Seed of every random choice, for repeatable choices [default: random]"),
+        "Seed of every random choice; the same seed gives the same choices [default: random]"),
 
     search("capacity.from", "RATE", Number, SEARCH,
         "The first rate, chains per second [default: 1/s]").usual(),
@@ -173,21 +171,21 @@ static COMMON: &[Key] = &[
     search("capacity.recover", "TIME", Text, SEARCH,
         "How long the CA may take to recover after a step that failed [default: 2m]"),
     search("capacity.max_time", "TIME", Text, SEARCH,
-        "Longest time of the search; no step begins that cannot end within it [default: 30m]").usual(),
+        "Longest time of the search; a step begins only if it can end within this time [default: 30m]").usual(),
     search("capacity.hold_at", "SHARE|off", Text, SEARCH,
         "The search ends with a hold at this share of the knee; off for none [default: 80%]"),
     search("capacity.hold", "TIME", Text, SEARCH,
         "How long the hold lasts [default: 30s]"),
 
     scenario("weights", "CHAIN=W", Weights, CHAINS,
-        "Weight of each chain in the choice among those allowed; 0 is never: certificate=4,revoke=0").usual().sets_load(),
+        "Weight of each chain when the next one is drawn among those allowed; 0 means never: certificate=4,revoke=0").usual().sets_load(),
     scenario("names_per_order", "N|A..B|N:W,…", Number, CHAINS,
         "Names in an order: 1, a range 1..5, or numbers with weights, 1:70,2:20,10:9,100:1 [default: 1]").usual(),
     scenario("name_kinds", "KIND=W,…", List, CHAINS,
         "Kinds of the names in orders, with weights: plain=90,wildcard=5,ipv4=1,ipv6=1,idn=1,mixed-case=1,longest=1. \
          Wildcards need dns-01, addresses http-01 or tls-alpn-01 [default: plain]"),
     scenario("ip_networks", "NET,…", List, CHAINS,
-        "Networks of the addresses in orders, for each family one: 10.0.0.0/8,fd00::/64 [default: \
+        "Networks of the addresses in orders, one for each family: 10.0.0.0/8,fd00::/64 [default: \
          127.0.0.1/32,::1/128]"),
     scenario("repeat_names", "SHARE", Number, CHAINS,
         "Share of new orders with the names of an earlier certificate: 10% [default: none]"),
@@ -200,24 +198,22 @@ static COMMON: &[Key] = &[
         "Share of new orders for which an account is registered first: with 100%, one account for each certificate \
          [default: none]"),
     scenario("largest_account", "SHARE", Number, CHAINS,
-        "Share of new orders, and of the members of a fleet, that one and the same account has, as a large hoster: 40% \
-         [default: all accounts have the same]"),
+        "Share of new orders, and of the members of a fleet, that belong to one account, as for a large hoster: 40% [default: an equal share for each account]"),
     plan("base_domain", "DOMAIN", Text, CHAINS,
         "The domain of every ordered name [default: wec.test]"),
     scenario("detours", "SHARE", Number, CHAINS,
-        "Share of the validations that take a detour: http-01 a redirect, dns-01 a CNAME [default: none]"),
+        "Share of the validations that take a detour: a redirect for http-01, a CNAME for dns-01 [default: none]"),
     scenario("fail_validations", "SHARE", Number, CHAINS,
         "Share of new orders of which one validation fails on purpose: the CA must declare it invalid with the right \
          problem, else it is a failure [default: none]"),
     scenario("validation_faults", "FAULT=W,…", List, CHAINS,
         "What the challenge server does in validations that fail on purpose, with weights: wrong, nxdomain, servfail, \
-         refused, reset, silence, slow; those are drawn that the challenge type can have [default: all]"),
+         refused, reset, silence, slow; only faults that the challenge type can have are drawn [default: all]"),
     scenario("key_types", "TYPE=W,…", List, CHAINS,
         "Types of the certificates' keys, with weights: p256=8,p384=1,rsa2048=1; also rsa3072 and rsa4096. RSA \
          keys are made before the run and used in turn [default: p256]").usual(),
     scenario("account_key_types", "TYPE=W,…", List, CHAINS,
-        "Types of the accounts' keys, with weights: p256=3,rsa2048=1,p384; also rsa3072 and rsa4096. RSA keys \
-         are made ahead, a new one for each account [default: p256]"),
+        "Types of the accounts' keys, with weights: p256=3,rsa2048=1,p384; also rsa3072 and rsa4096. RSA keys are made before they are needed, a new one for each account [default: p256]"),
     scenario("profile", "NAME=W,…", List, CHAINS,
         "Certificate profiles of new orders, with weights: shortlived=1,classic=3; default is an order without a \
          profile. The CA's directory must offer them [default: default]"),
@@ -227,8 +223,7 @@ static COMMON: &[Key] = &[
         "How the clients of chains behave, with weights: proper=9,hasty-polls=1; also ignores-retry-after, \
          new-connections, slow-reader, abandons, downloads-again, hot-retries [default: proper]"),
     scenario("stop_before", "STEP", OneOf(&["finalize"]), CHAINS,
-        "End chains before this step, which can be finalize: the CA does everything except issuing [default: \
-         nowhere]"),
+        "End chains before this step; the one possible value is finalize: the CA does everything except issuing [default: none]"),
     scenario("revoke_reasons", "REASON=W,…", List, CHAINS,
         "Reasons of revocations, with weights: none=4,0,1,4,5; none is a request without a reason, the numbers \
          are RFC 5280's [default: none,0,1,4,5]"),
@@ -258,8 +253,7 @@ static COMMON: &[Key] = &[
         "State store: sqlite://FILE or postgres://USER@HOST/DB [default: sqlite://wec-state.sqlite]").usual().local(),
 
     plan("challenge_types", "TYPE=W,…", List, CHALLENGES,
-        "Challenge types to use, with weights: http-01=3,dns-01=1. Those of drafts, dns-account-01 and dns-persist-01, must \
-         be named [default: those with a listener; all of RFCs, if --challenges is not memory]").usual(),
+        "Challenge types to use, with weights: http-01=3,dns-01=1. dns-account-01 and dns-persist-01, which are drafts, are used only if they are named [default: those with a listener; if --challenges is not memory, all that an RFC defines]").usual(),
     plan("challenges", "WHERE", Text, CHALLENGES,
         "Where challenge data goes: memory (the challenge server of this process), redis://HOST, or the \
          management API of a challtestsrv, challtestsrv+http://HOST:8055 [default: memory]").usual().local(),
@@ -275,21 +269,19 @@ static COMMON: &[Key] = &[
     plan("dns_listen", "ADDR", Text, CHALLENGES,
         "Address at which this process answers DNS over UDP and TCP; off for none [default: off]").local(),
     plan("caa", "RULES", Text, CHALLENGES,
-        "CAA records that this process's DNS has for all names: \"issue ca.test; validationmethods=dns-01\"; with a share or a \
-         domain before a rule, and | between several: \"10% issue ; | deny.test issuewild ;\" [default: none]"),
+        "CAA records that this process's DNS answers for all names: \"issue ca.test; validationmethods=dns-01\". A rule may have a share or a domain before it; | separates rules: \"10% issue ; | deny.test issuewild ;\" [default: none]"),
     plan("challenge_linger", "TIME", Text, CHALLENGES,
         "How long challenge data stays after its authorization is final, for late validations; 0s for \
          none [default: 10s]"),
 
     plan("thresholds", "EXPR", Thresholds, VERDICT,
-        "A condition for the run to pass, else it ends with 99: \"chain.certificate{p(99)} < 2s\"; may be \
+        "A condition for the run to pass; if it fails, the exit code is 99: \"chain.certificate{p(99)} < 2s\"; may be \
          repeated").usual(),
     plan("strict", "BOOL", Bool, VERDICT,
         "End with exit code 108 when the run was generator-limited: its figures are not the CA's alone"),
 
     scenario("connections", "MODEL", OneOf(&["shared", "per-worker", "per-chain"]), CONNECTIONS,
-        "How connections are shared: shared, per-worker, or per-chain, where each chain begins as a client that the \
-         CA has not seen before [default: shared]"),
+        "How connections are shared: shared, per-worker, or per-chain (each chain opens its own, as a client that is new to the CA) [default: shared]"),
     plan("http", "VERSION", Number, CONNECTIONS,
         "The HTTP version for the CA: 1.1 or 2 [default: 1.1]"),
     plan("max_connections", "N", Whole, CONNECTIONS,
@@ -313,9 +305,7 @@ static COMMON: &[Key] = &[
     plan("max_retries", "N", Whole, CONNECTIONS,
         "How often one request is sent again after 429 or 503 with Retry-After; 0 for never [default: 3]"),
     plan("max_retry_after", "TIME", Text, CONNECTIONS,
-        "The longest Retry-After that is respected: by a request and by polls, which fail when the CA asks for \
-         more, and by workers and accounts, orders and certificates that rest, which then rest so long [default: \
-         60s]"),
+        "The longest Retry-After that is respected. A request or a poll fails when the CA asks for more; workers, accounts, orders and certificates rest for this time at most [default: 60s]"),
     plan("traceparent", "BOOL", Bool, CONNECTIONS,
         "Send a W3C traceparent with each request: a trace for each chain, a span for each request; both are \
          in the log"),

@@ -18,7 +18,7 @@ const HEADING: &str = "Output";
 pub(crate) struct Options {
     #[command(flatten)]
     fleet: FleetFlags,
-    /// Length of the worst window that is looked for, beside the worst minute
+    /// Length of the window with the most orders, which is reported beside the worst minute
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = step, help_heading = HEADING)]
     window: i32,
     /// Write the figures as JSON to a file, or to standard output with -

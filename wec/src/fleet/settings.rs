@@ -44,7 +44,7 @@ pub(crate) struct FleetFlags {
     /// Certificates that the CA can issue: 300/s, 10M/d [default: as many as are ordered]
     #[arg(long = "ca-rate", value_name = "RATE", help_heading = MODEL)]
     rate: Option<String>,
-    /// Orders that wait for it before it answers 503 [default: what it issues in 10 s]
+    /// Orders that can wait at the CA; it answers 503 to further ones [default: as many as it issues in 10 s]
     #[arg(long = "ca-queue", value_name = "N", help_heading = MODEL)]
     queue: Option<String>,
     /// The Retry-After of its 503 [default: 60s]

@@ -15,7 +15,7 @@ use crate::session::{Mistaken, Way, at, concluded, escaped};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Action {
-    /// List the nodes: the machines whose agents have come, and reserved places
+    /// List the nodes: the machines whose agents have registered, and reserved places
     List {
         /// Print the list as JSON
         #[arg(long)]
@@ -34,17 +34,17 @@ pub(super) enum Action {
         /// The name that its agent will have
         name: String,
     },
-    /// Let sessions use a node
+    /// Allow sessions to use a node
     Activate {
         /// Its name
         name: String,
     },
-    /// Keep sessions from using a node; what it runs already goes on
+    /// Exclude a node from new sessions; those that it runs continue
     Deactivate {
         /// Its name
         name: String,
     },
-    /// Forget a node whose agent is not live
+    /// Remove a node whose agent is not live
     Remove {
         /// Its name
         name: String,

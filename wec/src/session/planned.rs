@@ -25,7 +25,7 @@ pub(super) enum Action {
     Create {
         /// Scenario file (TOML), without what belongs to agents: paths, listeners, stores, allowed hosts, secrets
         file: PathBuf,
-        /// The session's id [default: the file's name without its end]
+        /// The session's id [default: the file's name without its extension]
         #[arg(long, value_name = "ID", value_parser = parse_session_id, help_heading = PLAN)]
         id: Option<String>,
         #[command(flatten)]
@@ -51,7 +51,7 @@ pub(super) enum Action {
         #[arg(long)]
         json: bool,
     },
-    /// Change a session: during a run its load, else all that it runs
+    /// Change a session: during a run its load, otherwise all its keys
     Update {
         /// The session's id
         id: String,
