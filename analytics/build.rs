@@ -1,4 +1,4 @@
-//! Builds the page of `ui/` and hands its files to the crate as `$OUT_DIR/page.rs`:
+//! Builds the page of `ui/` and passes its files to the crate as `$OUT_DIR/page.rs`:
 //!
 //! ```text
 //! pub(crate) static FILES: &[(&str, &[u8])] = &[("assets/index-4f2a.js", include_bytes!(…)), ("index.html", …)];
@@ -9,7 +9,7 @@
 //! Vite when a source of the page changed, neither otherwise.
 //!
 //! Without Node.js, or when npm cannot reach its registry, the build continues with a page that reports it: the
-//! binary's work does not need the page. `WEC_UI=require` makes that an error, `WEC_UI=skip` asks for it.
+//! binary's work does not need the page. `WEC_UI=require` makes that an error, `WEC_UI=skip` selects that page.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

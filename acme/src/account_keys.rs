@@ -1,8 +1,8 @@
 //! Account keys made in advance.
 //!
-//! An account is its key (RFC 8555 §7.3): no two registrations can have the same one, so keys cannot be drawn in turn
-//! from a stock as those of certificates are. Elliptic keys are made on request. RSA keys, each of which takes as
-//! long as hundreds of issuances, are made before the run, and then by a thread that refills the stock.
+//! A key identifies its account (RFC 8555 §7.3), so each registration needs a key of its own. RSA keys of certificates,
+//! in contrast, are reused from a stock. Elliptic keys are made on request. RSA keys, each of which takes as long as
+//! hundreds of issuances, are made before the run, and then by a thread that refills the stock.
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
-//! How the client of a chain behaves: properly, or in one of the ways that CAs suffer from.
+//! How the client of a chain behaves: properly, or in one of the ways that burden CAs.
 //!
-//! The behaviour is part of the [`Trace`](crate::Trace); each place where clients differ asks it there. Everything that
-//! is repeated has a bound, so that no behaviour is a flood.
+//! The behaviour is part of the [`Trace`](crate::Trace); each place where clients differ reads it there. Every
+//! repetition has a bound, so that no behaviour floods the CA.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,4 +1,4 @@
-//! The client's cost of an issuance: this crate's, beside the floor of any client.
+//! The cost of an issuance at the client: with this crate, and with a minimal client (the floor).
 //!
 //! Both sides send the seven signed POSTs of an issuance over TLS 1.3 to a server of fixed answers, which runs in a
 //! separate thread and is not counted. The floor signs, sends with hyper and reads; it has no nonces, no JSON, no

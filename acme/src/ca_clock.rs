@@ -1,8 +1,8 @@
 //! The CA's clock, from the `Date` of its answers.
 //!
 //! Times that a CA writes (Retry-After as a date, the expiry of orders, windows of renewal information, validity of
-//! certificates) are times of its clock. If our clock is hours off, comparing with it would make orders look expired,
-//! and Retry-After mean at once or never.
+//! certificates) are times of its clock. If our clock is hours off, a comparison with it makes orders look expired, and
+//! turns a Retry-After into no wait or a wait of hours.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};

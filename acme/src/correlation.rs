@@ -1,4 +1,4 @@
-//! Helps a CA's operator to find our requests in the CA's logs, and us to find theirs.
+//! Ids by which our requests are found in the CA's logs, and the CA's entries in ours.
 
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use http::HeaderName;

@@ -1,4 +1,4 @@
-//! Refusals of our own machine: no descriptor, no local port, no buffer, no memory. They are never the CA's fault.
+//! Refusals by our own machine: it has no descriptor, local port, buffer or memory left. They are never the CA's fault.
 
 use std::error::Error;
 use std::io;

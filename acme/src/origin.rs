@@ -1,4 +1,4 @@
-//! A server as URLs name it.
+//! The scheme, host and port of a server, as in its URLs.
 
 use http::Uri;
 use http::header::HeaderValue;

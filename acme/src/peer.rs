@@ -1,4 +1,4 @@
-//! The addresses of servers, as results name them.
+//! The addresses of servers, as results record them.
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -1,4 +1,4 @@
-//! The client's patience: every wait and every repetition has a bound.
+//! Bounds of every wait and every repetition of the client.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What a rate limit is on, which decides what has to wait.
+//! What a rate limit applies to, which decides what has to wait.
 
 use crate::endpoint::Endpoint;
 

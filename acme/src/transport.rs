@@ -1,4 +1,4 @@
-//! The seam between the client and the network, for timing and for fakes.
+//! The interface between the client and the network: for timing, and for fakes in tests.
 
 use std::future::Future;
 use std::pin::Pin;

@@ -1,7 +1,7 @@
 //! A certification request with a key that is too weak: RSA of 1024 bits.
 //!
-//! CAs must not certify such keys (CA/Browser Forum, Baseline Requirements §6.1.5). No current library makes them or
-//! signs with them, so one key is kept here, and the signature is computed by hand.
+//! CAs must not certify such keys (CA/Browser Forum, Baseline Requirements §6.1.5). Current libraries neither make them
+//! nor sign with them, so one key is kept here, and the signature is computed here.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use num_bigint::BigUint;

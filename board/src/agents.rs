@@ -9,8 +9,8 @@
 //! | when a session has ended | [`conclude`] |
 //! | the operations on the board | [`operations`], [`presence`] |
 //!
-//! No agent gets a message. A session that is started is a value on the board, and each agent that it is meant
-//! for takes it by a compare-and-swap under a key of its own. So it does not matter who restarts in between.
+//! No agent gets a message. A session that is started is a value on the board, and each agent that it is meant for
+//! takes it by a compare-and-swap under a key of its own. So a restart of any process in between changes nothing.
 
 pub(crate) mod conclude;
 pub(crate) mod info;

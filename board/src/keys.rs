@@ -13,7 +13,7 @@
 //! | `v1/tasks/{session}/{agent}` | [`AgentTask`](crate::AgentTask) as JSON | that agent, by compare-and-swap |
 //! | `v1/pools/{session}/{scenario}` | [`Pool`](crate::Pool) as JSON | requesters, by compare-and-swap |
 //! | `v1/clocks/{session}` | the last answers to the next line | the session's first live member |
-//! | `clock/v1/{session}/{node}` | a question what time it is | that node |
+//! | `clock/v1/{session}/{node}` | a question for the time | that node |
 //! | `journal/v1/{session}/{number}` | [`Changed`](crate::Changed) as JSON | who changed it, with the session |
 
 use serde::Serialize;

@@ -1,4 +1,4 @@
-//! `Kv`: the operations that the board needs from a key-value store. It knows nothing of sessions, nodes or
+//! `Kv`: the operations that the board needs from a key-value store. It is independent of sessions, nodes and
 //! pools.
 //!
 //! The rules of the board are above it, in [`crate::Board`]; [`memory`], [`sqlite`] and [`etcd`] implement

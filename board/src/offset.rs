@@ -10,9 +10,9 @@
 //! | received, answered | the reference's | after the watch, before its write |
 //! | read | the node's | after the watch |
 //!
-//! As in NTP the node is ahead by ((asked − received) + (read − answered)) / 2. It cannot be wrong by more than
-//! half of the round trip (read − asked) − (answered − received), because neither way takes less than no time. Of
-//! the last measurements the one with the shortest round trip counts.
+//! As in NTP the node is ahead by ((asked − received) + (read − answered)) / 2. It cannot be wrong by more than half of
+//! the round trip (read − asked) − (answered − received), because the time of each direction is at least zero. Of the
+//! last measurements the one with the shortest round trip counts.
 //!
 //! When the reference leaves, the next member takes its place with its own measured offset, so the board's time
 //! goes on.

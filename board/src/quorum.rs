@@ -1,8 +1,8 @@
-//! Quorum: how many of a session's nodes must live so that any of them sends.
+//! Quorum: how many of a session's nodes must be live before any of them sends.
 //!
-//! Known nodes are those that live, and the places that are reserved for machines which are expected
-//! ([`Board::reserve_place`](crate::Board::reserve_place)). A node that died and whose place is not reserved is
-//! no longer known: its lease has ended, so it has stopped, and the others take over its part.
+//! Known nodes are the live ones, and the places that are reserved for expected machines
+//! ([`Board::reserve_place`](crate::Board::reserve_place)). A node that died and whose place is not reserved is no
+//! longer known: its lease has ended, so it has stopped, and the others take over its part.
 
 use std::collections::BTreeSet;
 

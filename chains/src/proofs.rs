@@ -1,4 +1,5 @@
-//! What became of each authorization of a chain's order, and when: what joins the chain to the hits on the challenge server.
+//! The outcome of each authorization of a chain's order and its time. By them the chain is joined with the hits on the
+//! challenge server.
 //!
 //! All times are those of the requester's own clock: when a challenge's POST was sent, and when the authorization was
 //! first seen to be final.

@@ -1,6 +1,7 @@
 //! Received requests in the form of pebble-challtestsrv's `…-request-history`: for the management API only.
 //!
-//! Unlike [`crate::hits`] it keeps every request, also those that are no validations, but no answers.
+//! Unlike [`crate::hits`] it keeps every request, including those that are not validations. It keeps no
+//! answers.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};

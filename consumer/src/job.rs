@@ -6,7 +6,7 @@
 //! | update | the new figures, `live=true` | the same; a missing update is waited for half an interval longer |
 //! | update within half an interval of a point that was no repetition | – | they are written when the interval is over |
 //! | an interval without new figures | the last ones again, `live=false` | the next point after one interval |
-//! | the time-out without a sign of life | the last ones, `live=false`, with `state` and `ended` | timed out |
+//! | no request for the time-out | the last ones, `live=false`, with `state` and `ended` | timed out |
 //! | commit, also of a job that has timed out | the last figures, `live=true`, and the result | committed |
 //! | update of a job that has timed out | the new figures | running again |
 

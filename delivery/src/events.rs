@@ -1,4 +1,4 @@
-//! What this process warns of, as records.
+//! Warnings and errors of this process, as records.
 
 use std::convert::Infallible;
 use std::time::Duration;

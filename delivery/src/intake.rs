@@ -1,4 +1,4 @@
-//! The near end of a sink: many workers leave records here, and one pump collects them.
+//! The input of a sink: many workers put records into it, and one pump collects them.
 //!
 //! The first record wakes the pump; it waits a little for others and takes all of them. A wake-up per record would
 //! cost more than the record, and regular wake-ups would cost CPU while nothing happens.

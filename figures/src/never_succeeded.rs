@@ -7,8 +7,8 @@
 //! | was not run, though included | the run took 60 s and 100 iterations, and the chain was never possible |
 //! | certificate, included | the run took 60 s and 100 iterations, and no certificate was issued |
 //!
-//! So has a run in which the CA accepted what it must refuse, be it once. At its end also a short run has not passed if
-//! no certificate was issued and its plan includes a chain that issues ([`nothing_issued`]).
+//! The same applies to a run in which the CA accepted, even once, what it must refuse. At its end, a short run has not
+//! passed either if no certificate was issued although its plan includes a chain that issues ([`nothing_issued`]).
 //!
 //! A chain is included when it has weight, `--stop-before` and limits allow it, and the chain that makes what
 //! it needs is included or there was such an object in the state. After a change by hand during the run only

@@ -1,8 +1,8 @@
 //! Client classes: when a client looks at its certificate, when it renews it, and what it does after a
 //! failure. Each has its sources.
 //!
-//! What is known of real fleets are single facts, not shares of clients. The default weights are an
-//! assumption that fits them: see `docs/adr/0080-cohorts-and-client-classes.md`.
+//! Single facts about real fleets are published, but not the shares of clients. The default weights are an
+//! assumption that fits these facts: see `docs/adr/0080-cohorts-and-client-classes.md`.
 
 use crate::time::DAY;
 

@@ -1,4 +1,4 @@
-//! A fleet whose CA is a real one: the schedule gives the members that try, and is told how each attempt ended.
+//! A fleet whose CA is a real one: the schedule gives the members that try, and receives the outcome of each attempt.
 //!
 //! The fleet's clock, its events and its classes are those of the simulation. What the CA does is real. An outage or a
 //! limit among the events is between the clients and the CA: an attempt that it stops is not sent, and has the outcome

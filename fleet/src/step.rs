@@ -1,4 +1,4 @@
-//! One second of a simulation: what the CA's model admits and issues, and the account of what happened.
+//! One second of a simulation: what the CA's model admits and issues, and the counts of what happened.
 //!
 //! In each second: members are added, certificates are revoked, members wake and try, the CA admits some of them
 //! into its queue and answers 503 to the others, and it issues to those that have waited longest. In an outage

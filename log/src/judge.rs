@@ -1,6 +1,6 @@
 //! Whether a record can be acknowledged: it can be read back from the log, and counting it does not overflow.
 //!
-//! JSON has no infinity and no NaN. As `null` they make the whole log unreadable.
+//! JSON has no infinity and no NaN. Written as `null` they make the whole log unreadable.
 
 use serde_json::Value;
 use wec_record::{

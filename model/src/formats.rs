@@ -1,4 +1,5 @@
-//! The formats of access logs. A line names its format by its form; a file may have lines of several.
+//! The formats of access logs. The format of a line is recognized by its form; a file may have lines of
+//! several formats.
 //!
 //! | format | example |
 //! | --- | --- |

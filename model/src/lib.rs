@@ -1,4 +1,4 @@
-//! What the clients of a CA ask of it, by its access logs: a scenario that asks the same of another CA.
+//! The load of a CA's clients, from its access logs, as a scenario that puts the same load on another CA.
 //!
 //! [`read`] reads logs line by line, each [`line`](parse) in one of four formats. [`Paths`] finds the endpoint of a
 //! request and [`client`] the kind of its client. [`Counts`] keeps numbers by step of time, so its size does not

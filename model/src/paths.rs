@@ -1,7 +1,7 @@
 //! The endpoint of a request, by its method and path.
 //!
-//! Known are the paths of Boulder, Pebble, smallstep's and so Caddy's server, the built-in CA, and RFC 8555's names
-//! of resources. A [`Mapping`] names what a CA calls otherwise.
+//! Known are the paths of Boulder, Pebble, smallstep's and so Caddy's server, the built-in CA, and RFC 8555's names of
+//! resources. A [`Mapping`] gives the endpoints of other paths.
 
 use std::str::FromStr;
 

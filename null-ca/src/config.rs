@@ -1,4 +1,4 @@
-//! The settings with their defaults, and the check that reports all contradictions together.
+//! The settings with their defaults, and the check that reports all errors together.
 
 use std::collections::BTreeMap;
 use std::fmt;

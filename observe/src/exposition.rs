@@ -1,7 +1,7 @@
 //! The text formats of Prometheus (0.0.4) and OpenMetrics (1.0), as far as values of series need.
 //!
 //! A line that is not in the format is skipped and counted. Buckets, creation times, exemplars and timestamps
-//! are of no use here and are left out.
+//! are not used and are left out.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

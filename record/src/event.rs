@@ -1,4 +1,4 @@
-//! `Event`: what a process of the load tester warned of.
+//! `Event`: a warning or an error of a process of the load tester.
 
 use serde::{Deserialize, Serialize};
 use strum::{EnumCount, IntoStaticStr, VariantArray};

@@ -6,7 +6,7 @@
 //! `successful`, `error`), and these keys are always written. A key that is missing is false, zero or empty, or follows from
 //! others (`written`). The protobuf form is in `wec-proto`; [`wire`] converts between the two.
 //!
-//! Aggregation and files are in `wec-analytics`.
+//! Aggregation is in `wec-figures`, files are in `wec-log`.
 
 mod calibration;
 mod chain;

@@ -1,6 +1,6 @@
-//! Reads the line of a chain result in the form in which this version writes it: the keys in their order, no spaces,
-//! no escapes. Almost every line of a log is one, and serde, which has to be ready for any order of keys, takes
-//! several times as long. Any other line is none here, and [`Record::parse`] reads it with serde.
+//! Reads the line of a chain result in the form in which this version writes it: the keys in their order, no spaces, no
+//! escapes. Almost every line of a log is one, and serde, which accepts any order of keys, takes several times as long.
+//! For any other line the result is none, and [`Record::parse`] reads it with serde.
 
 use std::borrow::Cow;
 

@@ -5,7 +5,7 @@
 //! chain.certificate{p(99)} < 2s over 30s abort after 10s
 //! ```
 //!
-//! This module has only the grammar: text to value with all errors of the text, and back. `wec-analytics`
+//! This module has only the grammar: text to value with all errors of the text, and back. `wec-figures`
 //! evaluates thresholds; `docs/thresholds.md` explains each metric.
 
 mod read;

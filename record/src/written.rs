@@ -1,5 +1,5 @@
-//! The form of a chain result in a line of the log. What follows from other keys is left out: almost all of a
-//! compressed log is digits that nothing predicts, so no time is there twice.
+//! The form of a chain result in a line of the log. What follows from other keys is left out: a compressed
+//! log is mostly digits that cannot be predicted, so no time is written twice.
 //!
 //! Lines of version 1 have all times as they are in memory, and are read, too. The keys for that are written where a
 //! time does not follow, so every result can be written without loss.

@@ -1,4 +1,4 @@
-//! Observes the CA beside its answers: missing answers, and expired ready orders.
+//! Observes what no single answer shows: that the CA stops answering, and that ready orders expire.
 
 use std::time::Duration;
 

@@ -4,7 +4,7 @@
 //! (which targets may be loaded), [`run`] (workers that follow the board), [`pace`] (due times), [`executor`]
 //! (when iterations start), [`picker`] (the next chain). Results go to `wec-delivery`. [`saturation`]
 //! measures whether the load tester itself keeps up. Chains are in `wec-chains`, aggregation in
-//! `wec-analytics`.
+//! `wec-figures`.
 
 pub mod alarm;
 mod ca_watch;

@@ -11,7 +11,7 @@
 //! | the session is joined or created | the same |
 //! | the state store, the challenge store and the sink are opened | the session is left, the state closed |
 //! | the workers are prepared | the same |
-//! | the run begins: it has a header and is accompanied | the run ends as after an interruption; then as below |
+//! | the run begins: it has a header, and its surroundings follow it until its end | the run ends as after an interruption; then as below |
 //!
 //! | at the end | |
 //! | --- | --- |

@@ -1,5 +1,5 @@
-//! What this node offers to its session now: less than its strength while it is saturated, and what its strength
-//! is by then: other sessions may use a part of it.
+//! What this node offers to its session: a share of its present strength, which is smaller while the node is saturated.
+//! The strength itself changes, because other sessions may use a part of it.
 
 use tokio::sync::watch;
 use wec_board::{Entry, Shares, Strength, Unit};

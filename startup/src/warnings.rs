@@ -1,7 +1,7 @@
-//! What this process warns of, for the log of its run: warnings and errors, those with an equal cause together.
+//! Warnings of this process, for the log of its run: warnings and errors, those with an equal cause together.
 //!
-//! Nothing is kept while nobody gathers. What is kept is bounded: in number by [`MOST`] causes and the places in the
-//! source that warn, in length by [`LONGEST`].
+//! Warnings are kept only while they are gathered. What is kept is bounded: in number by [`MOST`] causes and the places
+//! in the source that warn, in length by [`LONGEST`].
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};

@@ -1,4 +1,4 @@
-//! `wec doctor`: checks a CA and this machine before a load, as a person would, and names the way out of each problem.
+//! `wec doctor`: checks a CA and this machine before a load, and shows the way out of each problem.
 //!
 //! | file | subject |
 //! | --- | --- |

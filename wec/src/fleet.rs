@@ -1,5 +1,5 @@
-//! `wec fleet`: what a fleet of certificates asks of a CA. [`plan`] simulates it without a CA, [`drive`] drives a window
-//! of its time at one; [`observed`] are its figures during the run.
+//! `wec fleet`: the load of a fleet of certificates on a CA. [`plan`] simulates it without a CA, [`drive`] drives a
+//! window of its time at one; [`observed`] are its figures during the run.
 
 mod drive;
 mod observed;

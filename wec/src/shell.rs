@@ -1,4 +1,4 @@
-//! What shells and readers get from the table of flags: completions, man pages, and topics of `wec help`.
+//! Completions, man pages and the topics of `wec help`, made from the table of flags.
 
 use std::ffi::OsString;
 use std::path::PathBuf;

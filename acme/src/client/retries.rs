@@ -1,5 +1,5 @@
-//! How a request is sent: with a nonce, again after `badNonce` or from a busy server, and in polls as late as the CA
-//! asked.
+//! How a request is sent: with a nonce, and again after `badNonce` or when the server is busy. How an object is polled:
+//! not earlier than the CA asked.
 
 use std::time::Duration;
 

@@ -1,9 +1,9 @@
 //! Finds the times in which the parts of all nodes were less than the target, and marks them: after a loss of a
 //! node until others have taken its part over, while no node may send, and where all nodes together are too weak.
 //!
-//! Each node samples every second how much its own part has required by then, and how much the target of all
-//! nodes together has. Both are read off at the ends of whole seconds, between the samples of each node. A second
-//! is judged some seconds later, when every node that lives has sampled after it.
+//! Each node samples every second how much its own part has required by then, and how much the target of all nodes
+//! together has. Both are read off at the ends of whole seconds, between the samples of each node. A second is judged
+//! some seconds later, when every live node has sampled after it.
 
 use std::collections::{BTreeMap, VecDeque};
 

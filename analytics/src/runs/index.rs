@@ -1,9 +1,9 @@
 //! `RunIndex`: what the page shows of a run that has ended, and where in its logs each minute is. It is kept in a file
 //! beside the log, so that a long run opens without reading its log, and a minute of it is read by itself.
 //!
-//! The file has the figures themselves, of the whole run and of blocks of time. A part of the run is put together of its
-//! blocks and of the records before and after them, by the same [`Aggregate`] that reads whole logs, so that its figures
-//! are equal to the digit.
+//! The file has the figures themselves, of the whole run and of blocks of time. A part of the run is assembled from its
+//! blocks and from the records before and after them, by the same [`Aggregate`] that reads whole logs, so that its
+//! figures are equal to the digit.
 
 mod blocks;
 mod file;

@@ -1,4 +1,4 @@
-//! `LogFile`: a file of a log, and by what a change of it is noticed.
+//! `LogFile`: a file of a log, and how a change of it is noticed.
 
 use std::fs;
 use std::io;

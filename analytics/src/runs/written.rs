@@ -1,7 +1,8 @@
 //! `Written`: where in its log each minute of a run is while it is being written, so that a part of a long run is read
 //! without the rest of its log.
 //!
-//! Only of a log that this process began, in lines of text in one file. Other ones are read from their start.
+//! Only for a log that this process began and that is one file of text lines. Other logs are read from their
+//! start.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};

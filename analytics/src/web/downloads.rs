@@ -1,4 +1,4 @@
-//! What people take with them of a run: its log and its report. And what they note about it.
+//! Downloads of a run: its log and its report. And the notes of people about it.
 
 use std::io;
 use std::path::PathBuf;

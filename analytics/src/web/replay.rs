@@ -1,4 +1,4 @@
-//! The replay as a resource: where it is, and how it goes on.
+//! The replay as a resource: its position, and how to pause, move and speed it up.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! A session as people plan it: what to run, on which agents, and the state of its life.
+//! A session as people plan it: what to run, on which agents, and its state.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! The connection to analytics: none yet, one that is made, or an open one.
+//! The state of the connection to analytics: none, being made, or open.
 
 use std::time::Duration;
 

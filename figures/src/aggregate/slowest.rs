@@ -1,4 +1,4 @@
-//! The slowest of what succeeded, as examples.
+//! The slowest successes, as examples.
 
 use std::cmp::Reverse;
 

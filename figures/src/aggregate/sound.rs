@@ -1,5 +1,5 @@
-//! Whether figures that were read from a file can be those of records. Whoever can write beside a log can write an index:
-//! put together, other figures could overflow, take any memory, or be shown as times that nobody measured.
+//! Checks whether figures that were read from a file can come from records. Whoever can write beside a log can write an
+//! index: false figures could overflow when they are added, use unbounded memory, or be shown as measured times.
 
 use super::marks::MAX_MARKS;
 use super::{

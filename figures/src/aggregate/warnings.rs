@@ -1,4 +1,4 @@
-//! What the processes of the load tester warned of, by cause.
+//! Warnings of the processes of the load tester, by cause.
 
 use wec_record::Event;
 

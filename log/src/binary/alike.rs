@@ -1,4 +1,4 @@
-//! `Alike`: which requests of a table differ in their sizes alone. A run has some twenty others, and hundreds of these.
+//! `Alike`: which requests of a table differ only in their sizes. A run has hundreds of these, and about twenty others.
 
 use wec_record::RequestResult;
 

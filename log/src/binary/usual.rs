@@ -1,6 +1,6 @@
 //! Reads the usual message into the memory of another one: a chain result of a kind that is in the tables into that of
-//! the last one of that kind, so that only its numbers are written, and a hit into that of the last hit. Any other
-//! message is none here, and [`Decoder::decode`] reads it.
+//! the last one of that kind, so that only its numbers are written, and a hit into that of the last hit. For any other
+//! message the result is none, and [`Decoder::decode`] reads it.
 //!
 //! [`Decoder::decode`]: super::Decoder::decode
 

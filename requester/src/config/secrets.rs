@@ -1,4 +1,4 @@
-//! Secrets of a plan: references, and where what they refer to is found.
+//! Secrets of a plan: references, and how they are resolved.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -10,7 +10,7 @@
 //!
 //! | the rate is | and | then |
 //! | --- | --- | --- |
-//! | reached | the law requires more or fewer workers | some of the way there |
+//! | reached | the law requires more or fewer workers | a part of the difference |
 //! | short | there are fewer workers than the law requires | up to half as many again, then the effect is measured |
 //! | short | two such steps had almost no effect | back to the number before them: the CA is *saturated*; another try later |
 //! | short | the law requires more than the cap | the cap |

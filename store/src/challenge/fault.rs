@@ -1,4 +1,4 @@
-//! Validations that must fail: the data of the challenge is a fault that the challenge server obeys.
+//! Validations that must fail: the data of the challenge is a fault that the challenge server applies.
 //!
 //! The fault is written as the key authorization, so that every store has it without a format of its own. A real key
 //! authorization has a dot (RFC 8555 §8.1), these have none. Readers get it as it is stored: as text for http-01, as

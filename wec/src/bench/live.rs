@@ -1,4 +1,4 @@
-//! How fast a live change of the number of workers takes effect, and what remains.
+//! How fast a live change of the number of workers takes effect, and which resources remain in use.
 //!
 //! A run in a separate process changes several times between one worker and many, against a CA with slow
 //! validations. The changes are PATCHes of its web API; the start times of workers are read from the run's

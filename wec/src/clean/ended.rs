@@ -1,4 +1,4 @@
-//! What a CA's answers say about an object that should end: pure decisions.
+//! What a CA's answers mean for an object that should end: pure decisions.
 
 use wec_acme::{Failure, FailureClass};
 

@@ -1,4 +1,4 @@
-//! What is found about a CA, as findings. Pure: what was measured goes in.
+//! What is found about a CA, as findings. Pure: the measurements are passed in.
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -1,9 +1,9 @@
-//! The figures of a run by blocks of time. Those of a long part are put together of its blocks and of what is in the
-//! log before the first and after the last of them.
+//! The figures of a run by blocks of time. Those of a long part are assembled from its blocks and from the records
+//! before the first and after the last of them.
 //!
 //! A block is counted by the [`Aggregate`] that counts whole runs. A span has the figures of several blocks, so that a
-//! long part is put together of few pieces. Validations do not end where blocks end: a block has counted those of the
-//! names of which it has all events, and has the events of all names.
+//! long part needs few pieces. A validation can span two blocks, so a block counts only the validations of names all of
+//! whose events are in it, and keeps the events of all names.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
