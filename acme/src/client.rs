@@ -135,7 +135,7 @@ pub enum DiscoverError {
     Untrusted(Failure),
     /// The server's certificate is no longer, or not yet, valid.
     #[error(
-        "the CA's server shows a certificate that is not valid now: {0}; renew it, or set the clock that is wrong"
+        "the CA's server presents a certificate that is not valid now: {0}; renew it, or set the clock that is wrong"
     )]
     NotValidNow(Failure),
     /// The server's certificate is for another name.
@@ -160,7 +160,7 @@ pub enum DiscoverError {
         why: String,
     },
     /// HTTP without TLS was requested.
-    #[error("{0} cannot be read: the server seems to speak TLS there; write https://")]
+    #[error("{0} cannot be read: the server seems to use TLS there; write https://")]
     SpeaksTls(String),
     /// It is no ACME directory.
     #[error("{url} is not an ACME directory: {why}; its URL often ends in `/directory` or `/dir`")]

@@ -49,7 +49,7 @@ pub(crate) struct ConnectSettings {
 }
 
 /// Message for a server without HTTP/2.
-pub(crate) const NO_HTTP2: &str = "the server does not speak HTTP/2 (ALPN h2)";
+pub(crate) const NO_HTTP2: &str = "the server does not support HTTP/2 (ALPN h2)";
 
 /// A new connection, before any HTTP.
 pub(crate) struct Connected {

@@ -87,7 +87,9 @@ impl ServerCertVerifier for GivenOrSigned {
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub(crate) enum OtherIssuer {
     /// No root has its name.
-    #[error("the server's certificate was issued by {0:?}, which no trusted root is or signed")]
+    #[error(
+        "the server's certificate was issued by {0:?}, which is neither a trusted root nor signed by one"
+    )]
     Unknown(String),
     /// A root has its name: a CA that was set up again makes such roots.
     #[error(
@@ -190,7 +192,7 @@ mod tests {
         let given_root = root();
         let another_name = self_signed();
         for (given, why) in [
-            (&another_name, "which no trusted root is or signed"),
+            (&another_name, "which is neither a trusted root nor signed by one"),
             (given_root.as_ref().der(), "and the trusted root of that name has another key"),
         ] {
             let refused = judge(given, leaf.der(), "ca.test", 1_780_272_000).unwrap_err();

@@ -414,7 +414,7 @@ impl Board {
             if changed {
                 if let Err(error) = self.decide_shares(session).await {
                     if !std::mem::replace(&mut told, true) {
-                        tracing::warn!(%error, "the load is not shared again while the board is away");
+                        tracing::warn!(%error, "the load is not shared again while the board cannot be reached");
                     }
                     tokio::time::sleep(AGAIN).await;
                     continue;

@@ -151,10 +151,10 @@ pub enum BoardError {
     #[error("a node {0:?} is known already: name another one")]
     AgentKnown(String),
     /// Another live agent has the name.
-    #[error("an agent {0:?} is alive already: give each agent a name of its own")]
+    #[error("an agent {0:?} is live already: give each agent a name of its own")]
     AgentTaken(String),
     /// The agent is live.
-    #[error("node {0:?} is alive: stop its agent first")]
+    #[error("node {0:?} is live: stop its agent first")]
     AgentLives(String),
     /// Another live node has that id.
     #[error("a node {0:?} is on the board already: give each node an id of its own")]

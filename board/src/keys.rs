@@ -178,7 +178,7 @@ pub(crate) fn parse<T: DeserializeOwned>(pair: &Pair) -> Option<Versioned<T>> {
     match serde_json::from_slice(&pair.value) {
         Ok(value) => Some(Versioned { version: pair.version, value }),
         Err(error) => {
-            tracing::warn!(key = %pair.key, %error, "not understood on the board: ignored");
+            tracing::warn!(key = %pair.key, %error, "a value on the board cannot be read: it is ignored");
             None
         }
     }

@@ -149,7 +149,7 @@ impl Presence {
         // Others take over at once.
         self.right.end();
         if !matches!(tokio::time::timeout(FAREWELL, self.kv.revoke(self.lease.id)).await, Ok(Ok(()))) {
-            tracing::info!(key = %self.key, "could not tell the board that we leave: the lease will run out");
+            tracing::info!(key = %self.key, "cannot remove this node from the board: its lease will run out");
         }
     }
 
@@ -186,7 +186,9 @@ impl Presence {
             match renewed {
                 Ok(true) if untold => untold = self.tell().await,
                 Ok(true) => {}
-                Ok(false) => tracing::warn!(key = %self.key, "another node has taken our id on the board"),
+                Ok(false) => {
+                    tracing::warn!(key = %self.key, "another node has registered this node's id on the board")
+                }
                 Err(error) => {
                     if !std::mem::replace(&mut failing, true) {
                         tracing::warn!(%error, "cannot renew this node's presence");
@@ -272,7 +274,7 @@ impl Presence {
             // The next renewal must not wait for it.
             Err(_) => true,
             Ok(Err(error)) => {
-                tracing::warn!(%error, "the board does not know yet what this node is doing");
+                tracing::warn!(%error, "cannot write the state of this node to the board yet");
                 true
             }
         }

@@ -134,7 +134,7 @@ impl Keeper {
                     }
                 }
                 Ok(None) => tracing::debug!("nobody has answered what time it is"),
-                Err(error) => tracing::debug!(%error, "cannot ask the board what time it is"),
+                Err(error) => tracing::debug!(%error, "cannot measure the board's time"),
             }
             let best = last.iter().min_by_key(|offset: &&ClockOffset| offset.within_ns).copied();
             if let Some(best) = best {
@@ -156,7 +156,7 @@ impl Keeper {
         let own = self.tell.borrow().unwrap_or(ClockOffset { ahead_ns: 0, within_ns: 0 });
         self.show(own);
         if let Err(error) = self.answer(&reference, ahead_ns).await {
-            tracing::warn!(%error, "this node cannot tell others what time it is");
+            tracing::warn!(%error, "this node cannot answer other nodes' questions for the time");
         }
     }
 

@@ -259,7 +259,7 @@ impl Options {
         }
         if self.challenges == "memory" && self.management_listen.0.is_none() {
             bail!(
-                "nothing could ever be answered: name the store that the requester writes \
+                "no validation could be answered: name the store that the requester writes \
                  (--challenges redis://HOST) or open the management API (--management-listen ADDRESS)"
             );
         }

@@ -52,8 +52,7 @@ pub enum StartError {
     },
     /// Anyone who reaches the management API controls the CA's validations.
     #[error(
-        "the management API may not listen on {0}, beyond loopback, without a token: give it one, \
-         say explicitly that it is open to anyone, or bind it to 127.0.0.1"
+        "the management API may not listen on {0}, beyond loopback, without a token: set one, allow access to anyone with --management-open, or listen on 127.0.0.1"
     )]
     OpenManagement(SocketAddr),
     /// The certificate or key of DNS over HTTPS cannot be used.

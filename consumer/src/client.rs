@@ -65,7 +65,7 @@ pub enum ClientError {
     #[error("{0}")]
     Away(String),
     /// It does not know the job.
-    #[error("it does not know the job")]
+    #[error("it has no such job")]
     UnknownJob,
     /// It has the result already.
     #[error("it has the result already")]

@@ -40,7 +40,7 @@ pub enum LogError {
     #[error("standard input (-) is named {0} times, and can be read once")]
     InputTwice(usize),
     /// A later version of this program wrote its binary form.
-    #[error("the log {path} has binary format {version}, this program knows binary formats up to {BINARY_VERSION}: read it with the version that wrote it", path = path.display())]
+    #[error("the log {path} has binary format {version}, this program reads binary formats up to {BINARY_VERSION}: read it with the version that wrote it", path = path.display())]
     NewerBinary {
         /// The log.
         path: PathBuf,
@@ -48,7 +48,7 @@ pub enum LogError {
         version: u32,
     },
     /// A later version of this program wrote it.
-    #[error("the log {path} has format {version}, this program knows formats up to {FORMAT_VERSION}: read it with the version that wrote it", path = path.display())]
+    #[error("the log {path} has format {version}, this program reads formats up to {FORMAT_VERSION}: read it with the version that wrote it", path = path.display())]
     Newer {
         /// The log.
         path: PathBuf,

@@ -278,7 +278,7 @@ fn are_plain(seq: u64, at_unix_ns: u64, counts: &StateCounts) -> bool {
 pub fn judge_header(header: &RunHeader) -> Result<(), String> {
     if header.version == 0 || header.version > FORMAT_VERSION {
         return Err(format!(
-            "its header has version {}, and this program knows versions up to {FORMAT_VERSION}: use analytics of the \
+            "its header has version {}, and this program reads versions up to {FORMAT_VERSION}: use analytics of the \
              version that made it",
             header.version
         ));

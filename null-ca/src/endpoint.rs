@@ -60,7 +60,7 @@ impl FromStr for Endpoint {
 
 /// An endpoint that RFC 8555 does not have.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("no endpoint is called `{0}`; they are *, {list}", list = Endpoint::ALL.map(Endpoint::name).join(", "))]
+#[error("`{0}` is not an endpoint; the endpoints are *, {list}", list = Endpoint::ALL.map(Endpoint::name).join(", "))]
 pub struct UnknownEndpoint(pub String);
 
 /// A parsed request path.

@@ -217,7 +217,7 @@ impl Conductor {
                 // time.
                 Ok(_) => return Some(ready_unix_ns),
                 Err::<_, wec_board::BoardError>(error) if !told => {
-                    tracing::warn!(%error, "a scenario waits for the board to begin");
+                    tracing::warn!(%error, "a scenario cannot begin while the board cannot be reached");
                     told = true;
                 }
                 Err(_) => {}

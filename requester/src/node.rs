@@ -236,7 +236,7 @@ impl Node {
             Ok(Ok(offset)) => offset.map_or(0, |offset| offset.ahead_ns),
             _ => {
                 tracing::warn!(
-                    "this machine's clock could not be compared with the board's time: it is taken as right"
+                    "this machine's clock could not be compared with the board's time: it is assumed to be correct"
                 );
                 0
             }

@@ -431,7 +431,7 @@ async fn take_back(remover: Remover, linger: Duration, stop: &Stop) {
         tracing::warn!(
             early = removed.early,
             failed = removed.failed,
-            "challenge data was taken back early, as too much waited, or not at all, as the store refused"
+            "challenge data was removed early because too much was kept, or not at all because the store refused"
         );
     }
 }

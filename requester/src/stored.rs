@@ -62,7 +62,7 @@ async fn knows(client: &Client, clock: Clock, state: &State) -> bool {
             Err(Failure { message, .. }) => {
                 tracing::warn!(
                     account = account.url,
-                    "the CA does not answer whether it knows a stored account, so it counts as known: {message}"
+                    "the CA does not answer for a stored account, which is assumed to exist: {message}"
                 );
                 return true;
             }

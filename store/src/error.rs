@@ -72,7 +72,7 @@ pub enum StoreError {
     },
     /// A newer program has migrated the database.
     #[error(
-        "state database {store} has schema version {found}, this program knows {known}; use the newer program that \
+        "state database {store} has schema version {found}, this program reads {known}; use the newer program that \
          made it, or another database"
     )]
     Newer {

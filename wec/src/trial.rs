@@ -91,7 +91,7 @@ pub(crate) struct Started {
     root: PathBuf,
     /// Where it validates.
     listen: Listeners,
-    /// As many workers as it bears.
+    /// The number of workers that it sustains.
     workers: u32,
 }
 

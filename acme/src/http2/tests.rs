@@ -332,7 +332,7 @@ async fn a_server_without_http_2_is_reported_as_such() {
         let server = start(alpn, obliging).await;
         let failure = transport().send(post(&server.url)).await.result.unwrap_err();
         assert_eq!(failure.kind, FailureClass::Tls);
-        assert!(failure.message.contains("does not speak HTTP/2"), "{failure}");
+        assert!(failure.message.contains("does not support HTTP/2"), "{failure}");
     }
 }
 

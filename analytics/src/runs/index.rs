@@ -79,7 +79,7 @@ impl RunIndex {
             && let Err(error) = file::store(&index, file)
         {
             tracing::warn!(
-                "cannot keep the index {}, so that the log is read each time ({error}): --index names another folder",
+                "cannot write the index {}, so the log is read each time ({error}): name another folder with --index",
                 file.display()
             );
         }

@@ -91,10 +91,13 @@ impl Heartbeat {
                 match self.beat().await {
                     Ok(true) => told = false,
                     Ok(false) if !std::mem::replace(&mut told, true) => {
-                        tracing::warn!(key = self.key, "another agent has taken our name on the board");
+                        tracing::warn!(
+                            key = self.key,
+                            "another agent has registered this agent's name on the board"
+                        );
                     }
                     Err(error) if !std::mem::replace(&mut told, true) => {
-                        tracing::warn!(%error, "the board does not hear this agent");
+                        tracing::warn!(%error, "cannot renew this agent's presence on the board");
                     }
                     Ok(false) | Err(_) => {}
                 }
@@ -103,7 +106,7 @@ impl Heartbeat {
         leave.run_until_cancelled(beating).await;
         let Some(lease) = self.lease else { return };
         if !matches!(tokio::time::timeout(FAREWELL, self.kv.revoke(lease.id)).await, Ok(Ok(()))) {
-            tracing::info!(key = self.key, "cannot tell the board that we leave: the lease will run out");
+            tracing::info!(key = self.key, "cannot remove this agent from the board: its lease will run out");
         }
     }
 

@@ -155,7 +155,7 @@ fn wrong_options_are_refused_with_the_remedy() {
     let off = ["--http01-listen", "off", "--tlsalpn01-listen", "off", "--dns-listen", "off"];
     let any = [&off[..5], &["127.0.0.1:0"]].concat();
     let table: [(Vec<&str>, i32, &[&str]); 9] = [
-        (vec![], 1, &["nothing could ever be answered", "--challenges redis://"]),
+        (vec![], 1, &["no validation could be answered", "--challenges redis://"]),
         (off.to_vec(), 1, &["every challenge listener is off"]),
         (vec!["--http01-listen", "nonsense"], 2, &["nonsense", "127.0.0.1:5002"]),
         (vec!["--default-ipv4", "::1"], 2, &["::1", "or none"]),

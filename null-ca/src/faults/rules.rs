@@ -25,10 +25,10 @@ pub enum RuleError {
     #[error("`{0}` has the longer latency first; write the shorter latency first, as in 5ms..50ms")]
     Range(String),
     /// An unknown fault.
-    #[error("no fault is called `{0}`; they are 500, 429, html503, truncated, reset, silence, empty")]
+    #[error("`{0}` is not a fault; the faults are 500, 429, html503, truncated, reset, silence, empty")]
     Fault(String),
     /// An unknown flaw of a certificate.
-    #[error("no wrong certificate is called `{0}`; they are name, key, expired, serial, signature")]
+    #[error("`{0}` is not a kind of wrong certificate; the kinds are name, key, expired, serial, signature")]
     Flaw(String),
     /// A rule with a missing part.
     #[error("`{rule}` is not a {what}; write it like {example}")]

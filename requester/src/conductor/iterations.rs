@@ -38,7 +38,7 @@ impl Conductor {
                 Ok(pool) => pool,
                 Err(error) => {
                     if !std::mem::replace(&mut told, true) {
-                        tracing::warn!(%error, "no more iterations can be taken while the board is away");
+                        tracing::warn!(%error, "no more iterations can be taken while the board cannot be reached");
                     }
                     sleep(AGAIN).await;
                     continue;
@@ -66,11 +66,11 @@ impl Conductor {
         let pool = match timeout(SETTLE, settled).await {
             Ok(Ok(pool)) => pool,
             Ok(Err(error)) => {
-                tracing::warn!(%error, "cannot write to the board what was not run here");
+                tracing::warn!(%error, "cannot return unused iterations to the board");
                 return None;
             }
             Err(_) => {
-                tracing::warn!("writing to the board what was not run here took too long");
+                tracing::warn!("returning unused iterations to the board took too long");
                 return None;
             }
         };
@@ -80,7 +80,7 @@ impl Conductor {
         if !dead.is_empty() {
             tracing::warn!(
                 scenario = self.scenario.name,
-                "iterations that nodes took which are gone may not have been run: {}",
+                "iterations that nodes took before they were lost may not have been run: {}",
                 dead.join(", ")
             );
         }

@@ -739,5 +739,5 @@ async fn a_newer_database_is_refused_with_both_versions(database: &Database) {
         .await;
     let error = State::open(&database.url, CA, StateOptions::default()).await.unwrap_err();
     assert!(matches!(error, StoreError::Newer { found: 7, known: 6, .. }), "{error}");
-    assert!(error.to_string().contains("version 7, this program knows 6; use the newer program"), "{error}");
+    assert!(error.to_string().contains("version 7, this program reads 6; use the newer program"), "{error}");
 }

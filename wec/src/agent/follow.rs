@@ -236,7 +236,7 @@ impl Parts {
             }
             match agent.board.report_task(&part.run, &info, state, "").await {
                 Ok(()) => drop(self.reported.insert(session.clone(), state)),
-                Err(error) => tracing::debug!(%error, "the board does not know the state of {session} yet"),
+                Err(error) => tracing::debug!(%error, "cannot write the state of {session} to the board yet"),
             }
         }
         let (mut untold, any) = (Vec::new(), !self.ended.is_empty());
@@ -247,7 +247,7 @@ impl Parts {
                 None => agent.board.leave_task(run, &info, "the agent was stopped").await,
             };
             if let Err(error) = told {
-                tracing::warn!(%error, "the board does not know the end of session {} yet", run.session);
+                tracing::warn!(%error, "cannot write the end of session {} to the board yet", run.session);
                 untold.push(outcome);
             }
         }

@@ -121,7 +121,7 @@ fn not_ours(options: &PlanOptions, s: &mut Settings) {
             "rate" | "target_rps" => "give --from and --to",
             "stages" => "give --step and --step-time",
             "executor" => "it always uses arrival-rate",
-            "think_time" => "the rate says when chains start",
+            "think_time" => "the rate decides when chains start",
             "rate_unit" => "its rates count chains",
             "warm_up" => "each step settles first: give --settle",
             _ => "give --max-time",

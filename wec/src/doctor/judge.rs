@@ -98,7 +98,7 @@ fn not_discovered(error: &DiscoverError, cacert: Option<&str>) -> Vec<Finding> {
         }
         DiscoverError::SpeaksTls(url) => one(
             Check::Reachable,
-            format!("{url} cannot be read: the server seems to speak TLS there"),
+            format!("{url} cannot be read: the server seems to use TLS there"),
             "write https://",
         ),
         DiscoverError::NotAcme { why, .. } => vec![
@@ -163,7 +163,7 @@ pub(super) fn server(known: Option<KnownServer>, workers: u64) -> Finding {
     match known {
         None => Finding::ok(check, "no limit is known"),
         Some(KnownServer { name, most_workers, .. }) if workers <= most_workers => {
-            Finding::ok(check, format!("{name}, which bears {most_workers} workers"))
+            Finding::ok(check, format!("{name}, at most {most_workers} workers"))
         }
         Some(KnownServer { name, most_workers, why }) => Finding::warning(
             check,
@@ -391,7 +391,7 @@ mod tests {
     #[test]
     fn what_prevents_the_start_is_found_at_its_place() {
         let https = "https://ca.test/dir".to_owned();
-        let other = "TLS handshake failed: the server's certificate was issued by \"CN=Other\", which no trusted root is or signed";
+        let other = "TLS handshake failed: the server's certificate was issued by \"CN=Other\", which is neither a trusted root nor signed by one";
         let tls = || failure(FailureClass::Tls, other);
         let cases: [(StartError, Option<&str>, Check, &str); 8] = [
             (

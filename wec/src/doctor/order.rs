@@ -132,7 +132,7 @@ impl Watch<'_> {
             self.findings.push(Finding::warning(
                 check_of(kind),
                 "the CA does not offer it for this name",
-                "a run takes the others; --challenge-types says which",
+                "a run takes the others; --challenge-types sets which",
             ));
             return Ok(None);
         };

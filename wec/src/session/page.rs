@@ -155,7 +155,7 @@ impl Page {
             ("https", Some(tls)) => Box::new(
                 tls.connect(host, stream)
                     .await
-                    .map_err(|error| anyhow!("cannot talk to {}: {error}", self.url))?,
+                    .map_err(|error| anyhow!("cannot make a TLS connection to {}: {error}", self.url))?,
             ),
             ("https", None) => bail!("{}: https needs the CA of the page: set WEC_TLS_CA", self.url),
             _ => Box::new(stream),

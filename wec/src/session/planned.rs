@@ -356,7 +356,7 @@ impl Way {
             Self::Page(page) => {
                 let path = format!("sessions/{}", escaped(id));
                 let changed: SessionChanged = page.ask(Method::PATCH, &path, Some(&json!(patch))).await?;
-                let plan = changed.session.plan.context("the page does not know planned sessions")?;
+                let plan = changed.session.plan.context("the page has no planned sessions")?;
                 Ok((plan, changed.plan_changes))
             }
             Self::Board(board, _) => {

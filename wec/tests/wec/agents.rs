@@ -454,7 +454,9 @@ async fn a_run_outlives_the_loss_of_the_board() {
     bed.until_runs("night", "a").await;
     let mut etcd = bed.etcd.take().unwrap();
     etcd.kill().unwrap();
-    until("the agent has noticed", || bed.said("a").contains("the board does not hear this agent"));
+    until("the agent has noticed", || {
+        bed.said("a").contains("cannot renew this agent's presence on the board")
+    });
     etcd.restart().await.unwrap();
     bed.until_state("night", PlanState::Stopped).await;
     assert_eq!(part(&bed.view().await, "night", "a"), AgentState::TestFinished, "{}", bed.said("a"));

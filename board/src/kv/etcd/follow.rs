@@ -72,7 +72,7 @@ impl Follower {
             loop {
                 match self.watch(&mut wait).await {
                     Ended::Compacted => {
-                        tracing::warn!(revision = self.seen, "etcd has compacted what the board had not yet shown");
+                        tracing::warn!(revision = self.seen, "etcd has compacted changes that were not read yet: the board is read again");
                         if let Ok(board) = self.read().await {
                             self.show_all(board, Some(self.seen.unsigned_abs()));
                         }
