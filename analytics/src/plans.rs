@@ -173,7 +173,7 @@ async fn shown(board: &Board, id: &str) -> Result<PlanView, PlanRefusal> {
 /// Ends sessions whose agents have ended or died, if it can.
 async fn look_after(board: &Board) {
     if let Err(error) = board.conclude_plans().await {
-        tracing::debug!(%error, "sessions are not looked after now");
+        tracing::debug!(%error, "the states of sessions cannot be updated now");
     }
 }
 

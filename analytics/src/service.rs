@@ -464,7 +464,7 @@ async fn look_after(board: Board) {
         tokio::time::sleep(LOOK_AFTER).await;
         let active = board.agents().borrow().plans.values().any(|plan| plan.value.state.is_active());
         if active && let Err(error) = board.conclude_plans().await {
-            tracing::debug!(%error, "sessions are not looked after now");
+            tracing::debug!(%error, "the states of sessions cannot be updated now");
         }
     }
 }

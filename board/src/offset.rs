@@ -133,7 +133,7 @@ impl Keeper {
                         last.pop_front();
                     }
                 }
-                Ok(None) => tracing::debug!("nobody has answered what time it is"),
+                Ok(None) => tracing::debug!("no node has answered the question for the time"),
                 Err(error) => tracing::debug!(%error, "cannot measure the board's time"),
             }
             let best = last.iter().min_by_key(|offset: &&ClockOffset| offset.within_ns).copied();
@@ -232,7 +232,7 @@ impl Keeper {
             let answers = Answers { answered_unix_ns: board_now(), nodes };
             let write = Write::put(keys::answers(session), None, keys::json(&answers));
             if let Err(error) = self.board.write_clock(write).await {
-                tracing::debug!(%error, "cannot answer what time it is");
+                tracing::debug!(%error, "cannot answer the question for the time");
             }
         }
         Ok(())

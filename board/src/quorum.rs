@@ -42,8 +42,7 @@ impl Quorum {
         let Self { known, needed, .. } = *self;
         (needed <= known / 2).then(|| {
             format!(
-                "a quorum of {needed} of {known} known nodes lets two halves that do not see each other send at the \
-                 same time: give more than half, {} or more",
+                "a quorum of {needed} of {known} known nodes allows two halves that cannot reach each other to send at the same time: give more than half, {} or more",
                 known / 2 + 1
             )
         })

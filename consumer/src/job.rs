@@ -36,7 +36,7 @@ const CREDIBLE: u64 = 24 * 3600 * 1_000_000_000;
 pub struct Times {
     /// Between two points of a job.
     pub interval: Duration,
-    /// Without a sign of life for this long, a job ends.
+    /// A job that sends nothing for this long ends.
     pub timeout: Duration,
 }
 
@@ -82,7 +82,7 @@ pub struct Job {
 pub enum JobEnd {
     /// The load generator sent the result.
     Committed,
-    /// There was no sign of life.
+    /// Nothing was received for the time-out.
     TimedOut,
 }
 
@@ -288,7 +288,7 @@ impl Job {
         self.ended_unix_ns = now;
         let mut point = self.point(now, false);
         point.fields.insert("state".to_owned(), FieldValue::Text("timed out".to_owned()));
-        let why = format!("no sign of life for {} s", timeout.as_secs_f64());
+        let why = format!("nothing received for {} s", timeout.as_secs_f64());
         point.fields.insert("ended".to_owned(), FieldValue::Text(why));
         point
     }
@@ -552,7 +552,7 @@ mod tests {
         let last = points.last().unwrap();
         assert_eq!(last.at_unix_ns, NOW + 600 * S);
         assert_eq!(last.fields["state"], FieldValue::Text("timed out".into()));
-        assert_eq!(last.fields["ended"], FieldValue::Text("no sign of life for 600 s".into()));
+        assert_eq!(last.fields["ended"], FieldValue::Text("nothing received for 600 s".into()));
         assert_eq!((jobs.running().count(), jobs.next_due()), (0, None));
         let points = jobs.commit(NOW + 3601 * S, report("u", json!(1_800_003_601), 9)).unwrap();
         assert_eq!(seen(&points), [(3601, "true", 9)]);

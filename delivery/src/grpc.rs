@@ -470,7 +470,7 @@ impl Pump {
             self.spool.acknowledged();
         }
         let results = u64::from(parcel.frame.results);
-        self.lose_results(results, &format!("analytics refuses them for good: {why}"));
+        self.lose_results(results, &format!("analytics refuses them permanently: {why}"));
     }
 
     /// Counts results as lost and reports this, also to analytics with the next batch.

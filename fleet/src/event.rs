@@ -129,7 +129,9 @@ impl FromStr for Event {
         let event = event.map_err(failed)?;
         match words.words.first() {
             None => Ok(event),
-            Some(word) => Err(failed(format!("{word:?} is too much; an event like this is {event}"))),
+            Some(word) => {
+                Err(failed(format!("{word:?} is not expected here; an event like this is {event}")))
+            }
         }
     }
 }
@@ -265,7 +267,10 @@ mod tests {
             ("outage 6h", "\"at\" with a time is missing, as in outage 6h at 3d"),
             ("outage 6h at", "the time after \"at\" is missing"),
             ("outage 6h on 3d", "\"at\" with a time is missing"),
-            ("outage 6h at 3d over 2d", "\"over\" is too much; an event like this is outage 6h at 3d"),
+            (
+                "outage 6h at 3d over 2d",
+                "\"over\" is not expected here; an event like this is outage 6h at 3d",
+            ),
             ("revoke 10 at 5d", "\"10\" is not a share like 10%"),
             ("revoke 110% at 5d", "\"110%\" is not a share like 10%"),
             ("lifetime 90d 47d at 10d", "\"->\" between the two lifetimes is missing"),

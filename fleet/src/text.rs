@@ -170,8 +170,17 @@ fn periods(outlook: &Outlook) -> Vec<Vec<String>> {
 }
 
 fn classes(outlook: &Outlook) -> Vec<Vec<String>> {
-    let head =
-        ["class", "orders", "worst second", "issued", "503", "no answer", "late", "expired", "after a 503"];
+    let head = [
+        "class",
+        "orders",
+        "worst second",
+        "issued",
+        "503",
+        "no answer",
+        "late",
+        "expired",
+        "next try after a 503",
+    ];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     rows.extend(outlook.classes.iter().map(|class| {
         let Totals { orders, issued, late, expired, refused, failed, .. } = class.total;
@@ -192,7 +201,7 @@ fn classes(outlook: &Outlook) -> Vec<Vec<String>> {
 
 /// What became of the orders of each class, as a table with a row for each.
 pub fn by_class(classes: &[(ClientClass, Totals)]) -> String {
-    let head = ["class", "orders", "issued", "503", "no answer", "late", "expired", "after a 503"];
+    let head = ["class", "orders", "issued", "503", "no answer", "late", "expired", "next try after a 503"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     rows.extend(classes.iter().map(|(class, totals)| {
         let Totals { orders, issued, late, expired, refused, failed, .. } = *totals;
@@ -226,12 +235,12 @@ fn table(rows: &[Vec<String>]) -> String {
 /// What a class does after a 503.
 pub fn after_503(class: &ClientClass) -> String {
     let mut text = match class.retry {
-        Retry::NextLook => "tries again at its next look".to_owned(),
+        Retry::NextLook => "at its next look".to_owned(),
         Retry::Intervals(intervals) => {
             let bound = |place: Option<&i32>| duration_text(place.copied().unwrap_or(0));
-            format!("tries again after {} to {}", bound(intervals.first()), bound(intervals.last()))
+            format!("in {} to {}", bound(intervals.first()), bound(intervals.last()))
         }
-        Retry::HotLoop(seconds) => format!("tries again each {}", duration_text(seconds)),
+        Retry::HotLoop(seconds) => format!("every {}", duration_text(seconds)),
     };
     if class.keeps_retry_after {
         text.push_str(", not before Retry-After");

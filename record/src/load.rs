@@ -259,7 +259,7 @@ impl LimitCause {
     /// One sentence for messages, without a full stop.
     pub const fn sentence(self) -> &'static str {
         match self {
-            Self::Cap => "a cap that you set held the load back",
+            Self::Cap => "a cap that you set limited the load",
             Self::Machine => "other work kept this machine busy, or had no descriptors, ports or memory left",
             Self::Wec => "wec itself was at its limit",
         }
@@ -361,7 +361,7 @@ impl std::fmt::Display for Limit {
             LimitKind::Dropped => write!(
                 f,
                 "scenario {place} dropped up to {percent} % of the iterations that were due, for {seconds} s, because all \
-                 its workers were busy: either the cap on workers is too low (raise --workers) or this is all the CA can do"
+                 its workers were busy: either the cap on workers is too low (raise --workers) or this is the CA's limit"
             ),
             LimitKind::Connections => write!(
                 f,

@@ -21,7 +21,7 @@ impl Token {
     /// If it is empty.
     pub fn parse(text: &str) -> Result<Self, String> {
         Self::new(text)
-            .ok_or_else(|| "an empty token would refuse everybody: leave it out or set one".to_owned())
+            .ok_or_else(|| "an empty token refuses every request: leave it out or set one".to_owned())
     }
 
     /// The token in the characters allowed in a cookie.

@@ -47,7 +47,7 @@ impl Guard {
         };
         if holder.right == Right::Look && ![Method::GET, Method::HEAD].contains(request.method()) {
             return Err(ApiError::Forbidden(format!(
-                "the token of {} may look and not steer: use one with the right steer",
+                "the token of {} has only the right to look: use one with the right steer",
                 holder.name
             )));
         }

@@ -300,7 +300,7 @@ pub(super) async fn activate(
     Ok(Json(plans::activate(&web.board, &name, true).await?))
 }
 
-/// Keeps sessions from using the node; what it runs already goes on
+/// Keeps sessions from using the node; those that it runs continue
 #[utoipa::path(
     post,
     path = "/api/v1/nodes/{name}/deactivate",

@@ -443,7 +443,7 @@ async fn only_a_batch_that_is_refused_for_good_is_lost() {
     let health = sink.finish(LONG).await;
     assert_eq!((health.delivered + health.lost, health.queued, health.spooled), (40, 0, 0), "{health:?}");
     let why = health.lost_why.clone().unwrap();
-    assert!(why.contains("refuses them for good: record") && why.contains("cannot be read back"), "{why}");
+    assert!(why.contains("refuses them permanently: record") && why.contains("cannot be read back"), "{why}");
     let live = analytics.live().await;
     assert_eq!(live.snapshot.chains[&Chain::Refresh].count, health.delivered);
     assert_eq!(

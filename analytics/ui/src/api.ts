@@ -100,7 +100,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Keeps sessions from using the node; what it runs already goes on */
+        /** Keeps sessions from using the node; those that it runs continue */
         post: operations["deactivate_node"];
         delete?: never;
         options?: never;

@@ -22,7 +22,7 @@ describe("what the load tester says of itself", () => {
     ["fine", {}, true, /kept up\.$/],
     ["is", { limited: true, limited_now: true, limited_ns: 12e9, causes: MACHINE }, false, /: other work keeps this machine busy, or has no descriptors, ports or memory left\. Present/],
     ["is", { limited: true, limited_now: true, limited_ns: 12e9, causes: MACHINE }, true, /for 12.0 s: other work kept this machine busy/],
-    ["was", { limited: true, limited_ns: 12e9, causes: BOTH }, false, /for 12.0 s: a cap that you set held the load back, and wec itself was at its limit\. The/],
+    ["was", { limited: true, limited_ns: 12e9, causes: BOTH }, false, /for 12.0 s: a cap that you set limited the load, and wec itself was at its limit\. The/],
   ] as const)("%s", (expected, changes, over, words) => {
     const figures = generator(changes);
     expect(standing(figures)).toBe(expected);

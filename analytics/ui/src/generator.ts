@@ -13,7 +13,7 @@ export function standing(generator: GeneratorFigures): Standing {
 
 /** The causes of a limit, by what a person can change. */
 const CAUSES: Record<LimitCause, { is: string; was: string }> = {
-  cap: { is: "a cap that you set holds the load back", was: "a cap that you set held the load back" },
+  cap: { is: "a cap that you set limits the load", was: "a cap that you set limited the load" },
   machine: {
     is: "other work keeps this machine busy, or has no descriptors, ports or memory left",
     was: "other work kept this machine busy, or had no descriptors, ports or memory left",

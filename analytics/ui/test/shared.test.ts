@@ -49,7 +49,7 @@ describe("two people at one run", () => {
   it("change nothing with a token that may only look", async () => {
     await setWorkers(runner, 9);
     const control = runner.page.locator('[data-control="workers"]');
-    await expect.poll(() => control.getByRole("status").innerText(), POLL).toMatch(/road-runner may look and not steer/);
+    await expect.poll(() => control.getByRole("status").innerText(), POLL).toMatch(/road-runner has only the right to look/);
     expect(await runner.figure("target")).toBe(5);
     // The browser reports the refused request as an error.
     expect(runner.complaints.splice(0).filter((complaint) => !complaint.includes("403"))).toEqual([]);

@@ -345,7 +345,7 @@ impl Follower {
                     Ok(()) => self.watcher.set_connection(Connection::Connected),
                     Err(error) => {
                         let reason = self.file.failed("reading the board")(error).to_string();
-                        tracing::debug!(%reason, "the board is out of reach: going on with what was last seen");
+                        tracing::debug!(%reason, "the board cannot be reached: continuing with the last known state");
                         self.watcher.set_connection(Connection::Lost { reason });
                         sleep(AGAIN).await;
                     }

@@ -24,7 +24,7 @@ pub(crate) async fn run(scene: &mut Scene<'_>) -> Result<Outcome, Failure> {
         None => {
             let window = &info.suggested_window;
             let message = format!(
-                "renewalInfo of {ari_id} suggests a window from {:?} to {:?}, which is none (RFC 9773 §4.2)",
+                "renewalInfo of {ari_id} suggests a window from {:?} to {:?}, which is not a window (RFC 9773 §4.2)",
                 window.start, window.end
             );
             Err(Failure::new(FailureClass::Malformed, message))

@@ -205,7 +205,7 @@ async fn a_silent_job_ends() {
     until("the job ends", async || get(at, "/apiv0.1/events/isrunning").await.1 == json!({ (uuid): false }))
         .await;
     until("a point tells why", async || {
-        database.lines().iter().any(|line| line.contains("ended=\"no sign of life for 0.6 s\""))
+        database.lines().iter().any(|line| line.contains("ended=\"nothing received for 0.6 s\""))
     })
     .await;
     consumer.finish().await;

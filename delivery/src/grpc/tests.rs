@@ -74,7 +74,7 @@ fn refused_records_are_reported_as_lost_with_the_reason() {
     pump.sent = 1;
     pump.refused(&mut road, "too large");
     pump.collect();
-    let why = "analytics refuses them for good: too large";
+    let why = "analytics refuses them permanently: too large";
     assert_eq!(kept(&pump), (vec![3, 5, 7], vec![(2, why.to_owned())]));
     assert_eq!((health(&pump).lost, health(&pump).lost_why.as_deref()), (2, Some(why)));
 }

@@ -55,7 +55,7 @@ pub(super) fn scenario(
         }
     }
     if Chain::ALL.into_iter().all(|chain| weights.of(chain) == 0.0) {
-        s.mistake("weights", "every chain weighs 0, so none could ever run");
+        s.mistake("weights", "every chain has the weight 0, so no chain can run");
     }
     let steps = s.take("steps", Steps::from_str).unwrap_or_default();
     match (weights.of(Chain::Composed) > 0.0, steps.is_empty()) {

@@ -124,7 +124,7 @@ async fn tell_quorum(parts: &Parts) -> Infallible {
                  the missing nodes, or remove the places of those that will not come"
             ),
             (true, false) => {
-                tracing::info!("the quorum of {needed} nodes is there again: {live} of {known} live")
+                tracing::info!("the quorum of {needed} nodes is reached again: {live} of {known} live")
             }
             _ => {}
         }

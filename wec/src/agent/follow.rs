@@ -127,7 +127,7 @@ pub(super) async fn follow(agent: Rc<Agent>, admin: &Admin, stop: &Stop) {
             _ = looks.tick() => {
                 // Others do it as well, so a failure only delays it.
                 if let Err(error) = agent.board.conclude_plans().await {
-                    tracing::debug!(%error, "sessions are not looked after now");
+                    tracing::debug!(%error, "the states of sessions cannot be updated now");
                 }
             }
             Some(ended) = parts.tasks.join_next() => parts.end(ended),
@@ -253,7 +253,7 @@ impl Parts {
         }
         self.ended = untold;
         if any && let Err(error) = agent.board.conclude_plans().await {
-            tracing::debug!(%error, "sessions are not looked after now");
+            tracing::debug!(%error, "the states of sessions cannot be updated now");
         }
     }
 

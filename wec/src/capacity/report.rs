@@ -155,7 +155,7 @@ impl Report<'_> {
         said.extend(independent(self.findings));
         if *disturbed > 0 {
             said.push(format!(
-                "Somebody else changed the load {}: those steps were restarted.",
+                "The load was changed from elsewhere {}: those steps were restarted.",
                 counted(u64::from(*disturbed), "time", "times")
             ));
         }

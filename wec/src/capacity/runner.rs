@@ -230,7 +230,7 @@ impl SearchRunner {
             match self.try_step(probe, attempt, until).await {
                 Err(Broken::Disturbed) => {
                     self.disturbed += 1;
-                    probe.line(&format!("somebody changed the load during {name}: it is restarted"));
+                    probe.line(&format!("the load was changed during {name}: it is restarted"));
                     probe.until_running().await.ok_or(Unjudged::Cut)?;
                     let needs = nanoseconds(self.plan.settle_least + measuring(measured, rate));
                     if probe.run.clock.now() + needs > until {

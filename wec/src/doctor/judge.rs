@@ -25,7 +25,7 @@ pub(super) fn not_started(error: &StartError, cacert: Option<&str>) -> Vec<Findi
             format!("{path} cannot be read: {error}"),
             "name the PEM file with the root of the CA's server certificate: --cacert FILE",
         )],
-        other => vec![Finding::problem(Check::Reachable, other.to_string(), "mend this, and check again")],
+        other => vec![Finding::problem(Check::Reachable, other.to_string(), "fix this, and check again")],
     }
 }
 
@@ -281,7 +281,7 @@ pub(super) fn validation(seen: Seen<'_>) -> Finding {
             (Some(listener), []) => Finding::warning(
                 check,
                 format!("valid, but no request reached {listener}"),
-                "the CA validates without looking, or another challenge server answered: then a run does not measure \
+                "the CA accepts challenges without validation, or another challenge server answered: then a run does not measure \
                  validation",
             ),
             (Some(listener), asked) => Finding::ok(
@@ -300,7 +300,7 @@ pub(super) fn validation(seen: Seen<'_>) -> Finding {
     let answered = of_kind.iter().any(|hit| hit.verdict == Verdict::Answered);
     let (found, way_out) = if answered {
         (
-            format!("{listener} answered {}, and the CA was not content", sources(&of_kind)),
+            format!("{listener} answered {}, and the CA did not accept it", sources(&of_kind)),
             "see the CA's reason; a proxy between them may have changed the answer".to_owned(),
         )
     } else if !of_kind.is_empty() {
@@ -525,13 +525,13 @@ mod tests {
         let asked = |kind| vec![hit(kind, Verdict::Answered)];
         let cases: [Case<'_>; 9] = [
             (Http01, loopback, near, asked(Http01), true, Level::Ok, "asked once by 10.0.0.9"),
-            (Http01, loopback, near, Vec::new(), true, Level::Warning, "without looking"),
+            (Http01, loopback, near, Vec::new(), true, Level::Warning, "without validation"),
             (Http01, None, near, Vec::new(), true, Level::Ok, "another process"),
             (Http01, None, near, Vec::new(), false, Level::Problem, "--challenges"),
             (Http01, loopback, near, Vec::new(), false, Level::Problem, "port 80"),
             (TlsAlpn01, loopback, far, Vec::new(), false, Level::Problem, "--tlsalpn01-listen 0.0.0.0:5002"),
             (Http01, anywhere, far, asked(Dns01), false, Level::Problem, "although its resolver asked"),
-            (Http01, anywhere, far, asked(Http01), false, Level::Problem, "was not content"),
+            (Http01, anywhere, far, asked(Http01), false, Level::Problem, "did not accept it"),
             (
                 Http01,
                 anywhere,

@@ -85,7 +85,7 @@ async fn act(way: &Way, action: Action) -> anyhow::Result<()> {
         }
         Action::Deactivate { name } => {
             way.activate(&name, false).await?;
-            report(format_args!("node {name}: sessions may not use it; what it runs already goes on"))
+            report(format_args!("node {name}: sessions may not use it; those that it runs continue"))
         }
         Action::Remove { name } => {
             way.remove(&name).await?;

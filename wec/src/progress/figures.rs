@@ -14,7 +14,7 @@ use wec_startup::TextStyle;
 const IDLE: &str = "idle: limits and weights allow nothing more with what is stored";
 
 /// Shown during a pause.
-const PAUSED: &str = "paused: nothing starts until somebody resumes the run";
+const PAUSED: &str = "paused: nothing starts until the run is resumed";
 
 /// Shown while the load tester, its machine or a cap is the limit.
 const LIMITED: &str = "generator-limited: the figures are not the CA's alone; the summary has the reason";

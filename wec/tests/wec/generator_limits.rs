@@ -102,7 +102,7 @@ fn too_few_connections_are_a_cap_and_the_flag_is_named() {
     assert_eq!(output.status.code(), Some(0), "{said}");
     assert!(said.contains("raise --max-connections"), "{said}");
     let table = String::from_utf8_lossy(&output.stdout);
-    assert!(table.contains("a cap that you set held the load back"), "{table}");
+    assert!(table.contains("a cap that you set limited the load"), "{table}");
     let generator = &crate::common::summary(folder.path())["generator"];
     let limit = &generator["limits"][0];
     assert_eq!((&limit["what"], &limit["cause"]), (&"connections".into(), &"cap".into()), "{generator}");

@@ -97,7 +97,7 @@ async fn a_named_token_gives_its_right_and_marks_have_its_name() {
         assert_eq!(look(credentials).await, 200);
         let (status, _, body) = steer(credentials, 1).await;
         assert_eq!(status, 403);
-        assert!(body.contains("the token of road-runner may look and not steer"), "{body}");
+        assert!(body.contains("the token of road-runner has only the right to look"), "{body}");
     }
     let steering = cookie("acme").await;
     for (credentials, workers) in

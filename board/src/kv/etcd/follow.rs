@@ -78,7 +78,7 @@ impl Follower {
                         }
                     }
                     Ended::Lost(reason) => {
-                        tracing::warn!(%reason, "the board is out of reach: continuing with the last known state");
+                        tracing::warn!(%reason, "the board cannot be reached: continuing with the last known state");
                         self.watcher.set_connection(Connection::Lost { reason });
                     }
                 }

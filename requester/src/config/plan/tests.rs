@@ -118,7 +118,7 @@ fn an_error_shared_by_scenarios_is_reported_once_and_a_wrong_name_with_its_line(
     let none = "registration = 0\nauthorization = 0\ncertificate = 0\nrefresh = 0\nrevoke = 0\n";
     assert_eq!(
         told(&format!("[weights]\n{none}[scenarios.a]\nworkers = 1\n")),
-        "s.toml:2: weights: every chain weighs 0, so none could ever run"
+        "s.toml:2: weights: every chain has the weight 0, so no chain can run"
     );
     assert_eq!(
         told("[scenarios.\"a b\"]\nrate = 5\nexecutor = \"arrival-rate\"\n"),
