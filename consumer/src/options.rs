@@ -20,7 +20,7 @@ const EXPORT: &str = "Export";
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct ClientOptions {
     /// Report the run to the consumer at this URL, which writes it into InfluxDB (docs/exports.md)
-    #[arg(long, env = "WEC_CONSUMER", hide_env_values = true, value_name = "URL", value_parser = Undisclosed(Endpoint::parse), help_heading = EXPORT)]
+    #[arg(long, env = "WEC_CONSUMER", hide_env_values = true, hide_short_help = true, value_name = "URL", value_parser = Undisclosed(Endpoint::parse), help_heading = EXPORT)]
     pub consumer: Option<Endpoint>,
     /// Token of the consumer; prefer the environment, because other users can read the command line
     #[arg(long, env = "WEC_CONSUMER_TOKEN", hide_env_values = true, hide_short_help = true, value_name = "SECRET", value_parser = Token::parse, help_heading = EXPORT)]

@@ -19,10 +19,10 @@ const NODE_STATISTICS: &str = "Node statistics";
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct NodeStatsOptions {
     /// Serve the statistics of all nodes over a websocket on this address [default: do not]
-    #[arg(long, env = "WEC_NODE_STATS", value_name = "ADDR", help_heading = NODE_STATISTICS)]
+    #[arg(long, env = "WEC_NODE_STATS", value_name = "ADDR", help_heading = NODE_STATISTICS, hide_short_help = true)]
     node_stats: Option<SocketAddr>,
     /// Address at which other nodes reach --node-stats [default: the same, with the host's name for 0.0.0.0]
-    #[arg(long, env = "WEC_NODE_STATS_AT", value_name = "HOST:PORT", requires = "node_stats", value_parser = with_port, help_heading = NODE_STATISTICS)]
+    #[arg(long, env = "WEC_NODE_STATS_AT", value_name = "HOST:PORT", requires = "node_stats", value_parser = with_port, help_heading = NODE_STATISTICS, hide_short_help = true)]
     node_stats_at: Option<String>,
 }
 

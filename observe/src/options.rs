@@ -13,7 +13,7 @@ const LONGEST_NAME: usize = 64;
 pub struct ObserveOptions {
     /// Sample metrics of another program each second into the log: http://HOST:PORT/metrics, or
     /// NAME=http://…; may be repeated (docs/exports.md)
-    #[arg(long, env = "WEC_OBSERVE", hide_env_values = true, value_name = "[NAME=]URL", value_delimiter = ';', value_parser = Undisclosed(Source::parse), help_heading = "Observation")]
+    #[arg(long, env = "WEC_OBSERVE", hide_env_values = true, hide_short_help = true, value_name = "[NAME=]URL", value_delimiter = ';', value_parser = Undisclosed(Source::parse), help_heading = "Observation")]
     pub observe: Vec<Source>,
     /// The series to sample: names with *, such as process_*; may be repeated [default: processor, memory,
     /// threads, queues, database]

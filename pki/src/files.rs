@@ -19,16 +19,16 @@ const TLS: &str = "TLS between services";
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct TlsOptions {
     /// PEM file with the CA of the services' certificates (wec pki init)
-    #[arg(long, env = "WEC_TLS_CA", value_name = "FILE", help_heading = TLS)]
+    #[arg(long, env = "WEC_TLS_CA", value_name = "FILE", help_heading = TLS, hide_short_help = true)]
     pub tls_ca: Option<PathBuf>,
     /// PEM file with the certificate that this process presents (wec pki issue)
-    #[arg(long, env = "WEC_TLS_CERT", value_name = "FILE", requires = "tls_ca", requires = "tls_key", help_heading = TLS)]
+    #[arg(long, env = "WEC_TLS_CERT", value_name = "FILE", requires = "tls_ca", requires = "tls_key", help_heading = TLS, hide_short_help = true)]
     pub tls_cert: Option<PathBuf>,
     /// PEM file with the key of --tls-cert
-    #[arg(long, env = "WEC_TLS_KEY", value_name = "FILE", requires = "tls_cert", help_heading = TLS)]
+    #[arg(long, env = "WEC_TLS_KEY", value_name = "FILE", requires = "tls_cert", help_heading = TLS, hide_short_help = true)]
     pub tls_key: Option<PathBuf>,
     /// Use connections beyond loopback without TLS
-    #[arg(long, env = "WEC_PLAINTEXT", value_parser = clap::builder::FalseyValueParser::new(), help_heading = TLS)]
+    #[arg(long, env = "WEC_PLAINTEXT", value_parser = clap::builder::FalseyValueParser::new(), help_heading = TLS, hide_short_help = true)]
     pub plaintext: bool,
 }
 

@@ -56,11 +56,11 @@ pub struct RemoteOptions {
     )]
     pub session: String,
     /// This node's name on the board [default: the host's name]
-    #[arg(long, value_name = "NAME", env = "WEC_NODE", value_parser = parse_node_name, help_heading = SESSION)]
+    #[arg(long, value_name = "NAME", env = "WEC_NODE", value_parser = parse_node_name, help_heading = SESSION, hide_short_help = true)]
     pub node: Option<String>,
     /// What this machine can do, as in chains=400,requests=2500,workers=100: it gets no more, and loads are shared
     /// in proportion to it [default: unlimited, so that machines share equally]
-    #[arg(long, value_name = "STRENGTH", env = "WEC_STRENGTH", help_heading = SESSION)]
+    #[arg(long, value_name = "STRENGTH", env = "WEC_STRENGTH", help_heading = SESSION, hide_short_help = true)]
     pub strength: Option<Strength>,
     /// Number of live nodes that the session needs; with fewer, no node sends [default: more than half of the live
     /// nodes and the reserved places]
@@ -69,7 +69,8 @@ pub struct RemoteOptions {
         value_name = "NODES",
         env = "WEC_QUORUM",
         value_parser = clap::value_parser!(u32).range(1..),
-        help_heading = SESSION
+        help_heading = SESSION,
+        hide_short_help = true
     )]
     pub quorum: Option<u32>,
     /// Where its results go.
@@ -95,10 +96,10 @@ pub struct DeliveryOptions {
     )]
     pub analytics: String,
     /// Folder in which results wait while analytics cannot be reached
-    #[arg(long, value_name = "DIR", env = "WEC_SPOOL", default_value = "spool", help_heading = DELIVERY)]
+    #[arg(long, value_name = "DIR", env = "WEC_SPOOL", default_value = "spool", help_heading = DELIVERY, hide_short_help = true)]
     pub spool: PathBuf,
     /// Largest size of --spool, bytes
-    #[arg(long, value_name = "BYTES", env = "WEC_SPOOL_BYTES", default_value_t = 1 << 30, help_heading = DELIVERY)]
+    #[arg(long, value_name = "BYTES", env = "WEC_SPOOL_BYTES", default_value_t = 1 << 30, help_heading = DELIVERY, hide_short_help = true)]
     pub spool_bytes: u64,
     /// Token for analytics, required beyond loopback; prefer the environment, because other
     /// users can read the command line

@@ -11,10 +11,10 @@ use crate::{TextStyle, aside, repeated, warnings};
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Logging {
     /// Log more on standard error: -v one level more than usual, -vv two
-    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = HEADING)]
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = HEADING, hide_short_help = true)]
     verbose: u8,
     /// Log from this level on: off, error, warn, info, debug or trace [default: RUST_LOG, else warn, and info of a service]
-    #[arg(long, value_name = "LEVEL", global = true, conflicts_with = "verbose", help_heading = HEADING, value_parser = level)]
+    #[arg(long, value_name = "LEVEL", global = true, conflicts_with = "verbose", help_heading = HEADING, hide_short_help = true, value_parser = level)]
     log_level: Option<LevelFilter>,
 }
 

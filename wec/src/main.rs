@@ -267,6 +267,40 @@ mod tests {
         look(&all);
     }
 
+    /// The flags that `-h` shows under headings: help and version have none.
+    fn shown_short(name: &str) -> Vec<(String, String)> {
+        let mut all = Cli::command();
+        all.build();
+        let command = all.find_subcommand(name).unwrap_or_else(|| panic!("no command {name}"));
+        let shown = command.get_arguments().filter(|arg| !arg.is_hide_set() && !arg.is_hide_short_help_set());
+        let named = |arg: &clap::Arg| Some((arg.get_help_heading()?.to_owned(), arg.get_long()?.to_owned()));
+        shown.filter_map(named).collect()
+    }
+
+    #[test]
+    fn the_short_help_of_a_run_has_the_twenty_flags_that_people_use() {
+        let shown = shown_short("run");
+        let of = |group: &str| {
+            let of = shown.iter().filter(|(heading, _)| heading == group);
+            of.map(|(_, flag)| flag.as_str()).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(of("Target"), "config directory cacert allow-host");
+        assert_eq!(of("Load"), "workers rate iterations stages run-time");
+        assert_eq!(of("Chains and orders"), "weight names-per-order state");
+        assert_eq!(of("Challenges"), "challenge-types challenges http01-listen");
+        assert_eq!(of("Verdict"), "threshold");
+        assert_eq!(of("Output"), "listen log-dir json quiet");
+        assert_eq!(shown.len(), 20, "{shown:?}");
+    }
+
+    #[test]
+    fn the_short_help_of_a_command_that_makes_load_has_at_most_twenty_flags() {
+        for name in ["demo", "try", "capacity", "requester", "hammer", "seq", "aseq", "prefill", "agent"] {
+            let shown = shown_short(name);
+            assert!(shown.len() <= 20, "{name} shows {}: {shown:?}", shown.len());
+        }
+    }
+
     #[test]
     fn every_command_takes_the_flags_of_logging() {
         let mut all = Cli::command();
