@@ -3,6 +3,7 @@
 //! Readers take times, loads and thresholds from here and do not compute them again. Flags, environment and
 //! file are read in the requester. The plan contains no secrets.
 
+mod choices;
 mod read;
 mod values;
 
@@ -15,6 +16,7 @@ use utoipa::ToSchema;
 
 use crate::Threshold;
 
+pub use self::choices::{Connections, HttpVersion, OnFailure, StopBefore};
 pub use self::read::lenient;
 pub use self::values::{Count, Shares, Span, Time, Weights};
 
@@ -67,8 +69,8 @@ pub struct Plan {
     pub limits: Limits,
     /// The domain under which the run creates names.
     pub base_domain: String,
-    /// The HTTP version for the CA: `1.1` or `2`.
-    pub http: String,
+    /// The HTTP version for the CA.
+    pub http: HttpVersion,
     /// Contacts of new accounts.
     pub contact: Vec<String>,
     /// Key identifier of the external account binding.
@@ -234,15 +236,15 @@ pub struct Scenario {
     /// Weights of the key types of accounts.
     #[schema(value_type = String)]
     pub account_key_types: Shares,
-    /// How connections to the CA are shared: `shared`, `per-worker` or `per-chain`.
-    pub connections: String,
+    /// How connections to the CA are shared.
+    pub connections: Connections,
     /// Weights of the behaviours of the chains' clients.
     #[schema(value_type = String)]
     pub behaviours: Shares,
     /// Share of new orders left unfinished on purpose, 0 to 1.
     pub abandon: f64,
-    /// Chains end before this step: `finalize`.
-    pub stop_before: Option<String>,
+    /// Chains end before this step.
+    pub stop_before: Option<StopBefore>,
     /// Weights of the certificate profiles of new orders; `default` means no profile.
     #[schema(value_type = String)]
     pub profile: Shares,
@@ -258,8 +260,8 @@ pub struct Scenario {
     pub refusals: Shares,
     /// The steps of the chain composed; empty without one.
     pub steps: String,
-    /// What workers do after a failure of the CA or the network: `back-off` or `hammer`.
-    pub on_failure: String,
+    /// What workers do after a failure of the CA or the network.
+    pub on_failure: OnFailure,
     /// Keys that later versions wrote. Filled when a log is read, because serde cannot separate them from the
     /// keys of `load`.
     #[serde(flatten, skip_deserializing)]

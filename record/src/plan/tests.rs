@@ -28,8 +28,8 @@ fn plan_of(header: &str) -> Plan {
 fn reads_the_plan_of_a_log_that_was_written_before_plans_were_typed() {
     let plan = plan_of(EARLIER);
     assert_eq!(
-        (plan.http.as_str(), plan.seed, plan.limits.certificates),
-        ("1.1", 8038665369410168417, Some(7))
+        (&plan.http, plan.seed, plan.limits.certificates),
+        (&HttpVersion::Http1, 8038665369410168417, Some(7))
     );
     assert_eq!(plan.bounds.lag, Time(Duration::from_millis(20)));
     assert_eq!(plan.listen.http01.unwrap().port(), 43585);
@@ -63,6 +63,29 @@ fn keys_of_later_versions_are_written_again() {
     assert_eq!(written["scenarios"][1]["budget"], serde_json::json!({"errors": 3}));
     assert_eq!(written["scenarios"][0].get("rate"), Some(&50.0.into()));
     assert_eq!(serde_json::to_value(plan_of(&header)).unwrap(), written);
+}
+
+#[test]
+fn values_of_later_versions_are_kept_and_change_nothing_else() {
+    let header = EARLIER
+        .replace(r#""http":"1.1""#, r#""http":"3""#)
+        .replace(r#""connections":"shared""#, r#""connections":"per-account","on_failure":"give-up""#)
+        .replace(r#""stop_before":null"#, r#""stop_before":"download""#);
+    let (later, plan) = (plan_of(&header), plan_of(EARLIER));
+    assert_eq!(later.http, HttpVersion::Other("3".to_owned()));
+    let [scenario, _] = later.scenarios.as_slice() else { panic!("{later:?}") };
+    assert_eq!(scenario.connections, Connections::Other("per-account".to_owned()));
+    assert_eq!(scenario.stop_before, Some(StopBefore::Other("download".to_owned())));
+    assert_eq!(scenario.on_failure, OnFailure::Other("give-up".to_owned()));
+    assert_eq!(plan.scenarios[0].on_failure, OnFailure::default(), "earlier logs do not have it");
+    let written = serde_json::to_value(&later).unwrap();
+    assert_eq!(written["http"], "3");
+    assert_eq!(written["scenarios"][0]["on_failure"], "give-up");
+    let mut same = later;
+    same.http = plan.http.clone();
+    let Scenario { connections, stop_before, on_failure, .. } = plan.scenarios[0].clone();
+    same.scenarios[0] = Scenario { connections, stop_before, on_failure, ..same.scenarios[0].clone() };
+    assert_eq!(same, plan);
 }
 
 #[test]

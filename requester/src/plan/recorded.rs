@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 
-use wec_acme::{Correlation, Dialling, ExternalAccount};
+use wec_acme::{Correlation, Dialling, ExternalAccount, HttpVersion};
+use wec_chains::{Connections, StopBefore};
 use wec_record::plan;
 use wec_store::Limits;
 
 use super::{ClientIdentity, Listen, Patience, Plan};
+use crate::executor::OnFailure;
 use crate::saturation::Bounds;
 use crate::scenario::Scenario;
 
@@ -67,7 +69,10 @@ impl From<&Plan> for plan::Plan {
                 certificates: *certificates,
             },
             base_domain: base_domain.clone(),
-            http: http.to_string(),
+            http: match http {
+                HttpVersion::Http1 => plan::HttpVersion::Http1,
+                HttpVersion::Http2 => plan::HttpVersion::Http2,
+            },
             contact: contact.clone(),
             eab: kids(eab),
             seed: *seed,
@@ -170,17 +175,26 @@ fn scenario(given: &Scenario) -> plan::Scenario {
         validation_faults: validation_faults.shares(),
         key_types: key_types.shares(),
         account_key_types: account_key_types.shares(),
-        connections: connections.to_string(),
+        connections: match connections {
+            Connections::Shared => plan::Connections::Shared,
+            Connections::PerWorker => plan::Connections::PerWorker,
+            Connections::PerChain => plan::Connections::PerChain,
+        },
         behaviours: behaviours.shares(),
         abandon: *abandon,
-        stop_before: stop_before.map(|step| step.name().to_owned()),
+        stop_before: stop_before.map(|step| match step {
+            StopBefore::Finalize => plan::StopBefore::Finalize,
+        }),
         profile: profile.shares(),
         revoke_reasons: revoke_reasons.shares(),
         revoke_by_certificate_key: *revoke_by_certificate_key,
         revoke_by_other_account: *revoke_by_other_account,
         refusals: refusals.shares(),
         steps: steps.to_string(),
-        on_failure: on_failure.to_string(),
+        on_failure: match on_failure {
+            OnFailure::BackOff => plan::OnFailure::BackOff,
+            OnFailure::Hammer => plan::OnFailure::Hammer,
+        },
         unknown: plan::Unknown::default(),
     }
 }
