@@ -18,7 +18,7 @@ use wec_record::wire::{
     chain_from_wire, hit_from_wire, load_from_wire, load_to_wire, request_from_wire, request_to_wire,
     serial_from_wire, serial_to_wire, state_from_wire, state_to_wire,
 };
-use wec_record::{AuthorizationResult, ChainResult, Record, RequestResult};
+use wec_record::{AuthorizationResult, ChainResult, Record, RequestResult, UnknownRecord};
 
 use proto::entry::Entry as Kind;
 
@@ -486,8 +486,10 @@ impl Decoder {
                 return Ok(None);
             }
             Kind::Json(text) => {
-                let record =
-                    Record::parse(&text, 1).map_err(|error| Bad::Message(error.source.to_string()))?;
+                let record = Record::parse(&text, 1).or_else(|error| {
+                    let unknown = UnknownRecord::of_other_form(&text, &error);
+                    unknown.map(Record::from).ok_or_else(|| Bad::Message(error.source.to_string()))
+                })?;
                 return Ok(Some((record, Some(text))));
             }
             _ => {}

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::io::{self, Cursor, Read};
 
-use wec_record::{LineReader, Record};
+use wec_record::{LineReader, Record, UnknownRecord};
 
 use crate::LogFormat;
 use crate::binary::{Bad, Decoder, MARK_START};
@@ -247,7 +247,13 @@ impl<R: Read> Reader<R> {
             Err(_) if self.number == 1 && text.contains(BASELINE) => {
                 Found::Damaged(place, "it is a baseline, not a log: compare it with wec compare".to_owned())
             }
-            Err(error) => Found::Damaged(place, error.source.to_string()),
+            Err(error) => match UnknownRecord::of_other_form(text, &error) {
+                Some(unknown) => {
+                    let kept = self.lines.keep(unknown.into());
+                    Found::Record(place, self.lines.record(kept), Some(Cow::Borrowed(text)))
+                }
+                None => Found::Damaged(place, error.source.to_string()),
+            },
         }))
     }
 

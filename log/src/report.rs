@@ -51,6 +51,11 @@ pub struct LogReport {
     pub doubtful: Vec<DamagedLine>,
     /// Number of such records.
     pub doubtful_records: u64,
+    /// The first records of known kinds that have another form than this version reads. They are kept, and in no
+    /// figure.
+    pub other_form: Vec<DamagedLine>,
+    /// Number of such records.
+    pub other_form_records: u64,
     /// Duplicate records, by node and number, and others that several files have, such as marks; they are skipped.
     pub repeated: u64,
     /// Ranges of missing numbers between others, by node.
@@ -133,6 +138,19 @@ impl LogReport {
                 more => format!("; {more} more such records follow"),
             };
             problems.push(format!("{}, {}: {}{more}", first.file, first.place(), first.why));
+        }
+        if let Some(first) = self.other_form.first() {
+            let more = match self.other_form_records - 1 {
+                0 => String::new(),
+                1 => "; 1 more such record follows".to_owned(),
+                more => format!("; {more} more such records follow"),
+            };
+            problems.push(format!(
+                "{}, {} is kept, but not counted, because its form is not known: {}{more}",
+                first.file,
+                first.place(),
+                first.why
+            ));
         }
         if self.torn_bytes > 0 {
             problems.push(format!(
@@ -335,6 +353,7 @@ impl LogReport {
                             |record: &Record, line: Option<&str>| each(record, line, (number, place.start));
                         if self.take(path, record, line.as_deref(), &mut each)? {
                             self.doubt(path, place, record);
+                            self.note_other_form(path, place, record);
                         }
                         continue;
                     }
@@ -474,6 +493,17 @@ impl LogReport {
         self.doubtful_records += 1;
         if self.doubtful.len() < MAX_DAMAGED {
             self.doubtful.push(line_at(path, place, &why));
+        }
+    }
+
+    /// Counts a record of a known kind that has another form.
+    fn note_other_form(&mut self, path: &Path, place: Place, record: &Record) {
+        let Record::Unknown(unknown) = record else { return };
+        let Some(why) = unknown.other_form() else { return };
+        self.other_form_records += 1;
+        if self.other_form.len() < MAX_DAMAGED {
+            let why = format!("of kind {:?}, {why}", unknown.kind());
+            self.other_form.push(line_at(path, place, &why));
         }
     }
 

@@ -87,8 +87,8 @@ pub enum Record {
     /// The last line: how the run ended. A run that continues after a restart has more records and another
     /// footer after it.
     Footer(Footer),
-    /// A record of a kind that this version does not know, or of a known kind with a value that it does not
-    /// know, such as a later challenge type.
+    /// A record of a kind that this version does not know, or of a known kind with a value or a form that it
+    /// does not know, such as a later challenge type.
     #[serde(skip)]
     Unknown(UnknownRecord),
 }
@@ -126,8 +126,8 @@ pub enum RunOutcome {
 }
 
 /// A record that this version does not understand: its kind is not known, or its kind is known and a value from
-/// a closed set, such as a challenge type or a failure class, is not. It is not interpreted, and its bytes are
-/// kept for programs that know it.
+/// a closed set, such as a challenge type or a failure class, is not, or its kind is known and it has another form.
+/// It is not interpreted, and its bytes are kept for programs that know it.
 #[derive(Clone, Debug, Serialize)]
 #[serde(transparent)]
 pub struct UnknownRecord {
@@ -135,6 +135,9 @@ pub struct UnknownRecord {
     json: Box<RawValue>,
     #[serde(skip)]
     keys: KnownKeys,
+    /// Why a record of a known kind cannot be read.
+    #[serde(skip)]
+    other_form: Option<Box<str>>,
 }
 
 impl From<UnknownRecord> for Record {
@@ -226,7 +229,22 @@ impl UnknownRecord {
         json.push_str(object.trim().strip_prefix('{').unwrap_or_default());
         let json = RawValue::from_string(json).map_err(NoSuchRecord::NotAnObject)?;
         let keys = KnownKeys { record: kind.to_owned(), node: Some(node.to_owned()), seq: Some(seq) };
-        Ok(Self { json, keys })
+        Ok(Self { json, keys, other_form: None })
+    }
+
+    /// A line that [`Record::parse`] refuses although it is an object of a known kind: a later version may have
+    /// given the kind another form. None for a header, on which the reading of a log depends, and for a line that is
+    /// no such object.
+    pub fn of_other_form(text: &str, error: &RecordError) -> Option<Self> {
+        let unknown = Self::parse(text)?;
+        let is_kept = KINDS.contains(&unknown.kind()) && unknown.kind() != "header" && !text.contains('\n');
+        is_kept.then(|| Self { other_form: Some(error.source.to_string().into()), ..unknown })
+    }
+
+    /// Why a record of a known kind cannot be read; none for a record that is of an unknown kind or has an unknown
+    /// value.
+    pub fn other_form(&self) -> Option<&str> {
+        self.other_form.as_deref()
     }
 
     /// A hit whose challenge type is this number of a later version.
@@ -235,7 +253,7 @@ impl UnknownRecord {
             serde_json::to_value(hit).and_then(|mut line| {
                 line["type"] = number.to_string().into();
                 let json = serde_json::value::to_raw_value(&line)?;
-                Ok(Self { keys: serde_json::from_value(line)?, json })
+                Ok(Self { keys: serde_json::from_value(line)?, json, other_form: None })
             })
         };
         written(hit).expect("a hit has a JSON form")
@@ -244,7 +262,7 @@ impl UnknownRecord {
     /// None if the text is not an object with a kind.
     fn parse(text: &str) -> Option<Self> {
         let keys: KnownKeys = serde_json::from_str(text).ok()?;
-        Some(Self { json: serde_json::from_str(text).ok()?, keys })
+        Some(Self { json: serde_json::from_str(text).ok()?, keys, other_form: None })
     }
 
     /// The name of its kind.
@@ -366,7 +384,8 @@ impl Record {
     /// `record` key but with `chainname` is a chain result of the 2015 design and is read as one.
     ///
     /// # Errors
-    /// When the line is none of these. The message has the number `line`.
+    /// When the line is none of these. The message has the number `line`. A reader of logs keeps such a line of a
+    /// known kind: see [`UnknownRecord::of_other_form`].
     pub fn parse(text: &str, line: u64) -> Result<Self, RecordError> {
         if let Some(record) = crate::line::chain(text) {
             return Ok(record);

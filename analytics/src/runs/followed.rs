@@ -224,10 +224,17 @@ impl Tail {
                 Next::Record(number, record) => match judge(&record) {
                     Ok(()) => {
                         self.ended = record.kind() == "footer";
+                        let other_form = match &*record {
+                            Record::Unknown(unknown) => unknown.other_form().map(str::to_owned),
+                            _ => None,
+                        };
                         if is_new(&mut self.through, &record) {
                             records.push(*record);
                         }
-                        continue;
+                        match other_form {
+                            Some(why) => (number, why),
+                            None => continue,
+                        }
                     }
                     Err(why) => (number, why),
                 },

@@ -153,6 +153,44 @@ fn the_log_of_a_later_version_is_whole_and_kept_to_the_byte() {
     }
 }
 
+/// A chain result with a count of retries where its requests were, a hit without a time, and a mark that is a list.
+#[test]
+fn records_of_known_kinds_in_another_form_are_kept_to_the_byte_and_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let line = |record: &Record| serde_json::to_string(record).unwrap();
+    let others = [
+        r#"{"record":"chain","node":"r1","seq":2,"chainname":"revoke","requests":{"retries": 1e0}}"#,
+        r#"{"record":"hit","node":"c1","seq":1,"type":"http-01"}"#,
+        r#"{"record":"mark","at_unix_ns":[5,6],"by":"page"}"#,
+    ];
+    let lines = [
+        line(&Record::Header(header("run"))),
+        line(&chain(1, 2)),
+        others[0].to_owned(),
+        others[1].to_owned(),
+        others[2].to_owned(),
+        line(&chain(3, 2)),
+        r#"{"record":"footer","at_unix_ns":9,"records":{"chain":3,"hit":1,"mark":1},"requests":5,"outcome":"passed"}"#.to_owned(),
+    ];
+    let text = lines.join("\n") + "\n";
+    for format in LogFormat::ALL {
+        let there = converted(text.as_bytes(), format);
+        let (found, _, report) = read(&[path(folder.path(), "other", &there)]);
+        let kept = found.iter().filter_map(|record| match record {
+            Record::Unknown(unknown) => Some(unknown.json()),
+            _ => None,
+        });
+        assert_eq!(kept.collect::<Vec<_>>(), others, "{format}");
+        assert_eq!((found.len(), report.damaged_lines, report.other_form_records), (7, 0, 3), "{format}");
+        // Their numbers are not missing, and the footer counts them.
+        let [problem] = &report.problems()[..] else { panic!("{:?}", report.problems()) };
+        for part in ["kept, but not counted", "kind \"chain\"", "2 more such records follow"] {
+            assert!(problem.contains(part), "{format}: {problem}");
+        }
+        assert_eq!(String::from_utf8(converted(&there, LogFormat::Json)).unwrap(), text, "{format}");
+    }
+}
+
 #[test]
 fn files_of_all_formats_are_one_run() {
     let folder = tempfile::tempdir().unwrap();
