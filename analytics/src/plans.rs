@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
+use utoipa::openapi::schema::AnyOfBuilder;
+use utoipa::openapi::{Ref, RefOr, Schema};
 use wec_board::{
     Author, Board, BoardError, ChangeTo, DEFAULT_SCENARIO, PlanState, PlanUpdate, Selection, SessionPlan,
 };
@@ -61,6 +63,36 @@ fn mistaken(mistakes: impl IntoIterator<Item = String>) -> PlanRefusal {
     PlanRefusal::Mistakes(Mistakes(mistakes.into_iter().collect()))
 }
 
+/// The plan of a new session. The schemas that it refers to come from the table of keys: see
+/// [`wec_requester::session_schemas`].
+fn written_plan() -> Schema {
+    one_of_forms(
+        "The keys of a scenario file: nested, or with dots and values as text. What belongs to agents (hosts, paths, \
+         listeners, stores, secrets) is refused.",
+        ["ScenarioFile", "ScenarioKeys"],
+    )
+}
+
+/// A change of the plan of a session.
+pub(crate) fn plan_patch() -> Schema {
+    one_of_forms(
+        "Keys of the scenario file of a planned session to set; `null` removes one. During a run, workers, rate, \
+         weights and limits change its load at once, and `directory` ends it and begins another one.",
+        ["ScenarioFilePatch", "ScenarioKeysPatch"],
+    )
+}
+
+/// The keys of a file that was checked.
+fn checked_keys() -> RefOr<Schema> {
+    Ref::from_schema_name("ScenarioKeys").into()
+}
+
+fn one_of_forms(description: &str, names: [&str; 2]) -> Schema {
+    let forms =
+        names.into_iter().fold(AnyOfBuilder::new(), |forms, name| forms.item(Ref::from_schema_name(name)));
+    forms.description(Some(description)).into()
+}
+
 /// A session to create.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -69,7 +101,7 @@ pub struct NewSession {
     pub id: String,
     /// The keys of a scenario file, as `wec schema` describes it: nested, or with dots and values as text.
     /// What belongs to agents (hosts, paths, listeners, stores, secrets) is refused.
-    #[schema(value_type = Object)]
+    #[schema(schema_with = written_plan)]
     pub plan: Value,
     /// The agents that it is meant for; all if nothing is given.
     #[serde(default)]
@@ -88,6 +120,7 @@ pub struct ScenarioText {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 pub struct ScenarioCheck {
     /// The file's keys with values as text, which `plan` of a new session takes; empty if there are mistakes.
+    #[schema(schema_with = checked_keys)]
     pub keys: BTreeMap<String, String>,
     /// All mistakes, each with its line where it has one.
     pub mistakes: Vec<String>,
@@ -102,7 +135,7 @@ pub struct PlanPatch {
     pub revision: Option<u64>,
     /// Keys of the scenario file to set; `null` removes one. During a run, workers, rate, weights and limits
     /// change its load at once, and `directory` ends it and begins another one.
-    #[schema(value_type = Object)]
+    #[schema(schema_with = plan_patch)]
     #[serde(skip_serializing_if = "Value::is_null")]
     pub plan: Value,
     /// The agents that it is meant for.

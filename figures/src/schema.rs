@@ -18,7 +18,16 @@ use wec_record::{Chain, KINDS, LimitCause, Record};
 pub const SNAPSHOT_VERSION: u32 = 1;
 
 /// Keys that are omitted when they have no value.
-const LEFT_OUT: [(&str, &str); 3] = [("Stamp", "calibration"), ("ErrorBody", "mistakes"), ("Mark", "who")];
+const LEFT_OUT: [(&str, &str); 8] = [
+    ("Stamp", "calibration"),
+    ("ErrorBody", "mistakes"),
+    ("Mark", "who"),
+    ("SessionView", "runs"),
+    ("NewSession", "agents"),
+    ("Selection", "names"),
+    ("Selection", "group"),
+    ("Selection", "labels"),
+];
 /// Name suffix of the bodies of requests: all their keys are optional.
 const PATCH: &str = "Patch";
 

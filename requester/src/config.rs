@@ -23,7 +23,7 @@ pub use flags::{Command, Flags, PlanOptions, Run};
 pub use keys::{FLAGS_ONLY, KEYS, Key, Kind, Place};
 pub use plan::Decided;
 pub use scenario::Push;
-pub use schema::plan_schema;
+pub use schema::{plan_schema, session_schemas};
 pub use secrets::{SecretRef, Secrets};
 pub use session::{SessionKeys, keys_of_json, plan_for_agent};
 pub use settings::{Mistake, Mistakes, Origin, Settings};

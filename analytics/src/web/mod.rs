@@ -14,6 +14,7 @@ mod plans;
 mod replay;
 mod runs;
 mod session;
+mod written_plan;
 
 use std::sync::Arc;
 

@@ -8,6 +8,8 @@ use utoipa::{Modify, OpenApi};
 use wec_figures::schema::{self, require_what_is_written};
 use wec_figures::snapshot::{CauseFigures, ChainFigures, ChainSeries, ProfileFigures};
 
+use super::written_plan::WrittenPlans;
+
 #[derive(OpenApi)]
 #[openapi(
     info(
@@ -63,7 +65,8 @@ use wec_figures::snapshot::{CauseFigures, ChainFigures, ChainSeries, ProfileFigu
     // Referred to only by objects by chain or by cause.
     components(schemas(ChainFigures, ChainSeries, ProfileFigures, CauseFigures)),
     security((), ("token" = [])),
-    modifiers(&Token, &Required),
+    // The schemas of written plans come after those whose keys are always written.
+    modifiers(&Token, &Required, &WrittenPlans),
 )]
 struct Api;
 

@@ -42,7 +42,7 @@ pub(super) struct SessionPatch {
     limits: Option<LimitsPatch>,
     /// Keys of the scenario file of a planned session to set; `null` removes one. During a run, workers, rate,
     /// weights and limits change its load at once, and `directory` ends it and begins another one.
-    #[schema(nullable = false, value_type = Option<Object>)]
+    #[schema(schema_with = plans::plan_patch)]
     plan: Option<Value>,
     /// The agents that a planned session is meant for.
     #[schema(nullable = false)]
@@ -129,7 +129,7 @@ pub(super) async fn list(State(web): State<Arc<Web>>) -> Json<Sessions> {
     Json(Sessions { sessions })
 }
 
-/// The session on the board
+/// The session on the board, or what its runs show of it
 #[utoipa::path(
     get,
     path = "/api/v1/sessions/{id}",
@@ -138,14 +138,14 @@ pub(super) async fn list(State(web): State<Arc<Web>>) -> Json<Sessions> {
     responses(
         (status = "default", description = "Refused: 401, 403, 413, 415 as docs/web-api.md says", body = ErrorBody),
         (status = OK, description = "The session", body = SessionView),
-        (status = NOT_FOUND, description = "The board has no session yet", body = ErrorBody),
+        (status = NOT_FOUND, description = "Neither the board nor a listed run has this session", body = ErrorBody),
     )
 )]
 pub(super) async fn show(
     State(web): State<Arc<Web>>,
-    Path(id): Path<String>,
+    Path(asked): Path<String>,
 ) -> Result<Json<SessionView>, ApiError> {
-    let id = web.session_named(&id);
+    let id = web.session_named(&asked);
     let view = web.feed.session_view(id, web.feed.workers_running(id));
     let plan = match plans::show(&web.board, id).await {
         Ok(plan) => Some(plan),
@@ -155,7 +155,15 @@ pub(super) async fn show(
         Err(refusal) => return Err(refusal.into()),
     };
     match (view, plan) {
-        (None, None) => Err(ApiError::NoSession(id.to_owned())),
+        (None, None) => {
+            // The current session has not begun yet, whatever ran under its id before.
+            let mut runs = if asked == CURRENT { Vec::new() } else { web.runs.list().await };
+            runs.retain(|run| run.session == id);
+            if runs.is_empty() {
+                return Err(ApiError::NoSession(id.to_owned()));
+            }
+            Ok(Json(SessionView::of_runs(id, runs)))
+        }
         (Some(view), plan) => Ok(Json(SessionView { plan, ..view })),
         (None, Some(plan)) => Ok(Json(SessionView::without_load(plan))),
     }

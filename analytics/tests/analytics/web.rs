@@ -2,6 +2,7 @@
 
 mod access;
 mod metrics;
+mod plans;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -342,6 +343,12 @@ async fn every_run_with_a_log_can_be_looked_at_by_its_id() {
         ("default", 2),
         "the session's runs are listed, although it is not on the board"
     );
+    let (status, _, text) = exchange(address, "GET /api/v1/sessions/default", &[host], b"").await;
+    assert_eq!(status, 200, "{text}");
+    let shown: SessionView = serde_json::from_str(&text).unwrap();
+    assert_eq!((shown.id.as_str(), shown.state.as_str(), &shown.runs), ("default", "running", runs));
+    let (status, _, text) = exchange(address, "GET /api/v1/sessions/none", &[host], b"").await;
+    assert_eq!(status, 404, "{text}");
 
     let read = async |path: &str| {
         let (status, text) = get(&analytics, path).await;

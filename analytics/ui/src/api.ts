@@ -355,7 +355,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The session on the board */
+        /** The session on the board, or what its runs show of it */
         get: operations["show"];
         put?: never;
         post?: never;
@@ -1546,14 +1546,11 @@ export interface components {
         /** @description A session to create. */
         NewSession: {
             /** @description The agents that it is meant for; all if nothing is given. */
-            agents: components["schemas"]["Selection"];
+            agents?: components["schemas"]["Selection"];
             /** @description Its id. */
             id: string;
-            /**
-             * @description The keys of a scenario file, as `wec schema` describes it: nested, or with dots and values as text.
-             *     What belongs to agents (hosts, paths, listeners, stores, secrets) is refused.
-             */
-            plan: Record<string, never>;
+            /** @description The keys of a scenario file: nested, or with dots and values as text. What belongs to agents (hosts, paths, listeners, stores, secrets) is refused. */
+            plan: components["schemas"]["ScenarioFile"] | components["schemas"]["ScenarioKeys"];
         };
         /** @description The figures of one requester. */
         NodeFigures: {
@@ -1880,10 +1877,10 @@ export interface components {
              */
             graceful_stop: string;
             /**
-             * @description The HTTP version for the CA: `1.1` or `2`.
+             * @description The HTTP version for the CA.
              * @default
              */
-            http: string;
+            http: components["schemas"]["PlanHttpVersion"];
             /**
              * @description Whether any HTTPS certificate is accepted.
              * @default false
@@ -2048,6 +2045,8 @@ export interface components {
             /** @description The name of the author's token; empty without one. */
             who: string;
         };
+        /** @description How connections to the CA are shared. */
+        PlanConnections: ("shared" | "per-worker" | "per-chain") | string;
         /** @description How connections to servers are made. */
         PlanDialling: {
             /**
@@ -2066,6 +2065,8 @@ export interface components {
              */
             spread: boolean;
         };
+        /** @description The HTTP version for the CA. */
+        PlanHttpVersion: ("1.1" | "2") | string;
         /** @description Hard limits on the objects that a run makes; none means no limit. */
         PlanLimits: {
             /**
@@ -2195,6 +2196,8 @@ export interface components {
              */
             workers: number;
         };
+        /** @description What workers do after a failure of the CA or the network. */
+        PlanOnFailure: ("back-off" | "hammer") | string;
         /**
          * @description What a rate counts.
          * @enum {string}
@@ -2235,10 +2238,10 @@ export interface components {
              */
             common_name?: number;
             /**
-             * @description How connections to the CA are shared: `shared`, `per-worker` or `per-chain`.
+             * @description How connections to the CA are shared.
              * @default
              */
-            connections?: string;
+            connections?: components["schemas"]["PlanConnections"];
             /**
              * Format: double
              * @description Share of validations that take a detour, 0 to 1: http-01 a redirect, dns-01 a CNAME.
@@ -2289,10 +2292,10 @@ export interface components {
              */
             new_account?: number;
             /**
-             * @description What workers do after a failure of the CA or the network: `back-off` or `hammer`.
+             * @description What workers do after a failure of the CA or the network.
              * @default
              */
-            on_failure?: string;
+            on_failure?: components["schemas"]["PlanOnFailure"];
             /**
              * @description Weights of the certificate profiles of new orders; `default` means no profile.
              * @default
@@ -2341,11 +2344,8 @@ export interface components {
              * @default
              */
             steps?: string;
-            /**
-             * @description Chains end before this step: `finalize`.
-             * @default null
-             */
-            stop_before?: string | null;
+            /** @default null */
+            stop_before?: components["schemas"]["PlanStopBefore"] | null;
             /**
              * @description Pause between two iterations of one worker: `1s..5s`.
              * @default null
@@ -2384,6 +2384,8 @@ export interface components {
          * @enum {string}
          */
         PlanState: "ready" | "running" | "stopping" | "stopped" | "aborted" | "error";
+        /** @description The step before which chains end. */
+        PlanStopBefore: "finalize" | string;
         /** @description A planned session: what it runs, on which agents, and the state of its life. */
         PlanView: {
             /** @description The agents that it is meant for. */
@@ -2584,10 +2586,7 @@ export interface components {
         };
         /** @description Whether a session can be made of a scenario file */
         ScenarioCheck: {
-            /** @description The file's keys with values as text, which `plan` of a new session takes; empty if there are mistakes. */
-            keys: {
-                [key: string]: string;
-            };
+            keys: components["schemas"]["ScenarioKeys"];
             /** @description All mistakes, each with its line where it has one. */
             mistakes: string[];
         };
@@ -2701,6 +2700,638 @@ export interface components {
              *     node without a sample for 10 s is not counted.
              */
             workers_target: number;
+        };
+        /** @description The keys of a scenario file */
+        ScenarioFile: {
+            /** @description Share of new orders that are left unfinished on purpose: 10% [default: none] */
+            abandon?: string | number;
+            /** @description Types of the accounts' keys, with weights: p256=3,rsa2048=1,p384; also rsa3072 and rsa4096. RSA keys are made before they are needed, a new one for each account [default: p256] */
+            account_key_types?: string | string[];
+            /** @description Start when the scenario with this name has ended [default: none] */
+            after?: string;
+            /** @description The domain of every ordered name [default: wec.test] */
+            base_domain?: string;
+            /** @description How the clients of chains behave, with weights: proper=9,hasty-polls=1; also ignores-retry-after, new-connections, slow-reader, abandons, downloads-again, hot-retries [default: proper] */
+            behaviours?: string | string[];
+            /** @description CAA records that this process's DNS answers for all names: "issue ca.test; validationmethods=dns-01". A rule may have a share or a domain before it; | separates rules: "10% issue ; | deny.test issuewild ;" [default: none] */
+            caa?: string;
+            /** @description How long challenge data stays after its authorization is final, for late validations; 0s for none [default: 10s] */
+            challenge_linger?: string;
+            /** @description Challenge types to use, with weights: http-01=3,dns-01=1. dns-account-01 and dns-persist-01, which are drafts, are used only if they are named [default: those with a listener; if --challenges is not memory, all that an RFC defines] */
+            challenge_types?: string | string[];
+            /** @description Share of the certification requests whose subject has the first name as its common name [default: none] */
+            common_name?: string | number;
+            /** @description Connect to ADDR:PORT instead of HOST:PORT, as curl does: ca.test:443:127.0.0.1:14000. An empty part means any, or unchanged; IPv6 addresses in brackets; may be repeated */
+            connect_to?: string | string[];
+            /**
+             * @description How connections are shared: shared, per-worker, or per-chain (each chain opens its own, as a client that is new to the CA) [default: shared]
+             * @enum {unknown}
+             */
+            connections?: "shared" | "per-worker" | "per-chain";
+            /** @description Contacts of new accounts, separated by commas: mailto:ops@ca.test [default: none] */
+            contact?: string | string[];
+            /** @description Share of the validations that take a detour: a redirect for http-01, a CNAME for dns-01 [default: none] */
+            detours?: string | number;
+            /** @description The CA's ACME directory */
+            directory?: string;
+            /** @description Source of the HMAC key of --eab-kid: env:NAME for an environment variable, or file:PATH [default: env:WEC_EAB_HMAC_KEY] */
+            eab_key?: string;
+            /** @description Key identifier for external account binding; its HMAC key comes from WEC_EAB_HMAC_KEY (base64url) */
+            eab_kid?: string;
+            /**
+             * @description How iterations are started: workers, arrival-rate, target-rps, iterations or fleet [default: given by --rate, --target-rps, --iterations or --fleet-certificates, else workers]
+             * @enum {unknown}
+             */
+            executor?: "workers" | "arrival-rate" | "target-rps" | "iterations" | "fleet";
+            /** @description Share of new orders of which one validation fails on purpose: the CA must declare it invalid with the right problem, else it is a failure [default: none] */
+            fail_validations?: string | number;
+            /** @description Number of certificates of a fleet: chains start when its clients renew. See wec fleet for its events and classes */
+            fleet_certificates?: string;
+            /** @description Seconds of the fleet's clock in a second: 1440 for a day in a minute [default: 1] */
+            fleet_speed?: string | number;
+            /** @description How long running chains may take to finish after the end [default: 30s] */
+            graceful_stop?: string;
+            /** @description The HTTP version for the CA: 1.1 or 2 [default: 1.1] */
+            http?: string | number;
+            /** @description Networks of the addresses in orders, one for each family: 10.0.0.0/8,fd00::/64 [default: 127.0.0.1/32,::1/128] */
+            ip_networks?: string | string[];
+            /** @description Run this many chains in total, shared by the workers */
+            iterations?: number | string;
+            /** @description Types of the certificates' keys, with weights: p256=8,p384=1,rsa2048=1; also rsa3072 and rsa4096. RSA keys are made before the run and used in turn [default: p256] */
+            key_types?: string | string[];
+            /** @description Share of new orders, and of the members of a fleet, that belong to one account, as for a large hoster: 40% [default: an equal share for each account] */
+            largest_account?: string | number;
+            /** @description Make at most this many ready orders in total, earlier runs with the same state included [default: none] */
+            limit_authorizations?: number | string;
+            /** @description Make at most this many certificates in total, earlier runs with the same state included [default: none] */
+            limit_certificates?: number | string;
+            /** @description Make at most this many registrations in total, earlier runs with the same state included [default: none] */
+            limit_registrations?: number | string;
+            /** @description The run is generator-limited when the queue of results is this full for 3 seconds in a row [default: 50%] */
+            limited_backlog?: string;
+            /** @description The run is generator-limited when requests wait for a free connection for this share of their time, for 3 seconds in a row [default: 10%] */
+            limited_connections?: string;
+            /** @description The run is generator-limited when a worker thread runs, or waits for a processor, for this share of the time, for 3 seconds in a row [default: 90%] */
+            limited_cpu?: string;
+            /** @description The run is generator-limited when this share of the iterations that are due is dropped for 3 seconds in a row [default: 1%] */
+            limited_dropped?: string;
+            /** @description The run is generator-limited when work is later than this (the 99th percentile of a second) for 5 seconds in a row, and later than --limited-lag-share allows [default: 20ms] */
+            limited_lag?: string;
+            /** @description Lag counts only above this share of the median response time of requests [default: 25%] */
+            limited_lag_share?: string;
+            /** @description Largest number of shared connections to the CA, for each of this process's runtimes; further requests wait, which is part of their response time [default: 256] */
+            max_connections?: number | string;
+            /** @description How often one request is sent again after 429 or 503 with Retry-After; 0 for never [default: 3] */
+            max_retries?: number | string;
+            /** @description The longest Retry-After that is respected. A request or a poll fails when the CA asks for more; workers, accounts, orders and certificates rest for this time at most [default: 60s] */
+            max_retry_after?: string;
+            /** @description Kinds of the names in orders, with weights: plain=90,wildcard=5,ipv4=1,ipv6=1,idn=1,mixed-case=1,longest=1. Wildcards need dns-01, addresses http-01 or tls-alpn-01 [default: plain] */
+            name_kinds?: string | string[];
+            /** @description Names in an order: 1, a range 1..5, or numbers with weights, 1:70,2:20,10:9,100:1 [default: 1] */
+            names_per_order?: string | number;
+            /** @description Share of new orders for which an account is registered first: with 100%, one account for each certificate [default: none] */
+            new_account?: string | number;
+            /**
+             * @description What workers do after failures of the CA or the network: back-off (wait longer after each), or hammer (continue at once) [default: back-off]
+             * @enum {unknown}
+             */
+            on_failure?: "back-off" | "hammer";
+            /** @description The wait before the first poll of an authorization or order; each further wait is 1.5 times as long, up to 2s. A longer Retry-After of the CA overrides it [default: 50ms] */
+            poll_interval?: string;
+            /** @description Time limit for an authorization or order to reach its final state [default: 60s] */
+            poll_timeout?: string;
+            /** @description Certificate profiles of new orders, with weights: shortlived=1,classic=3; default is an order without a profile. The CA's directory must offer them [default: default] */
+            profile?: string | string[];
+            /** @description Open model: start this many chains per second, however long they take: 50/s, 3000/min, "500 requests/s" */
+            rate?: string | number;
+            /**
+             * @description What rates count: chains or requests [default: chains]
+             * @enum {unknown}
+             */
+            rate_unit?: "chains" | "requests";
+            /** @description Requests of the chain refusals that the CA must refuse, with weights: replayed-nonce, foreign-nonce, bad-signature, wrong-url, foreign-key, unsupported-algorithm, malformed-csr, mismatched-csr, weak-key, early-finalize, foreign-order, unknown-profile, oversized-body [default: all] */
+            refusals?: string | string[];
+            /** @description Share of new orders with the names of an earlier certificate: 10% [default: none] */
+            repeat_names?: string | number;
+            /** @description The response header with the CA's own id of a request, which is logged for each failed request [default: x-request-id] */
+            request_id_header?: string;
+            /** @description Time limit of one request [default: 30s] */
+            request_timeout?: string;
+            /** @description Share of the revocations that are signed with the certificate's key, the others with the account's; CAs may refuse such a key from then on [default: 50%] */
+            revoke_by_certificate_key?: string | number;
+            /** @description Share of the revocations that another account makes, which first gets authorizations for all names (RFC 8555 §7.6) [default: none] */
+            revoke_by_other_account?: string | number;
+            /** @description Reasons of revocations, with weights: none=4,0,1,4,5; none is a request without a reason, the numbers are RFC 5280's [default: none,0,1,4,5] */
+            revoke_reasons?: string | string[];
+            /** @description How long to run: 30s, 5m, 1h30m [default: 60s, or the length of the stages; with iterations at most 10m] */
+            run_time?: string;
+            /** @description Loads of one run, by name; values that a scenario does not have come from the top level */
+            scenarios?: {
+                [key: string]: {
+                    /** @description Share of new orders that are left unfinished on purpose: 10% [default: none] */
+                    abandon?: string | number;
+                    /** @description Types of the accounts' keys, with weights: p256=3,rsa2048=1,p384; also rsa3072 and rsa4096. RSA keys are made before they are needed, a new one for each account [default: p256] */
+                    account_key_types?: string | string[];
+                    /** @description Start when the scenario with this name has ended [default: none] */
+                    after?: string;
+                    /** @description How the clients of chains behave, with weights: proper=9,hasty-polls=1; also ignores-retry-after, new-connections, slow-reader, abandons, downloads-again, hot-retries [default: proper] */
+                    behaviours?: string | string[];
+                    /** @description Share of the certification requests whose subject has the first name as its common name [default: none] */
+                    common_name?: string | number;
+                    /**
+                     * @description How connections are shared: shared, per-worker, or per-chain (each chain opens its own, as a client that is new to the CA) [default: shared]
+                     * @enum {unknown}
+                     */
+                    connections?: "shared" | "per-worker" | "per-chain";
+                    /** @description Share of the validations that take a detour: a redirect for http-01, a CNAME for dns-01 [default: none] */
+                    detours?: string | number;
+                    /**
+                     * @description How iterations are started: workers, arrival-rate, target-rps, iterations or fleet [default: given by --rate, --target-rps, --iterations or --fleet-certificates, else workers]
+                     * @enum {unknown}
+                     */
+                    executor?: "workers" | "arrival-rate" | "target-rps" | "iterations" | "fleet";
+                    /** @description Share of new orders of which one validation fails on purpose: the CA must declare it invalid with the right problem, else it is a failure [default: none] */
+                    fail_validations?: string | number;
+                    /** @description Number of certificates of a fleet: chains start when its clients renew. See wec fleet for its events and classes */
+                    fleet_certificates?: string;
+                    /** @description Seconds of the fleet's clock in a second: 1440 for a day in a minute [default: 1] */
+                    fleet_speed?: string | number;
+                    /** @description Networks of the addresses in orders, one for each family: 10.0.0.0/8,fd00::/64 [default: 127.0.0.1/32,::1/128] */
+                    ip_networks?: string | string[];
+                    /** @description Run this many chains in total, shared by the workers */
+                    iterations?: number | string;
+                    /** @description Types of the certificates' keys, with weights: p256=8,p384=1,rsa2048=1; also rsa3072 and rsa4096. RSA keys are made before the run and used in turn [default: p256] */
+                    key_types?: string | string[];
+                    /** @description Share of new orders, and of the members of a fleet, that belong to one account, as for a large hoster: 40% [default: an equal share for each account] */
+                    largest_account?: string | number;
+                    /** @description Kinds of the names in orders, with weights: plain=90,wildcard=5,ipv4=1,ipv6=1,idn=1,mixed-case=1,longest=1. Wildcards need dns-01, addresses http-01 or tls-alpn-01 [default: plain] */
+                    name_kinds?: string | string[];
+                    /** @description Names in an order: 1, a range 1..5, or numbers with weights, 1:70,2:20,10:9,100:1 [default: 1] */
+                    names_per_order?: string | number;
+                    /** @description Share of new orders for which an account is registered first: with 100%, one account for each certificate [default: none] */
+                    new_account?: string | number;
+                    /**
+                     * @description What workers do after failures of the CA or the network: back-off (wait longer after each), or hammer (continue at once) [default: back-off]
+                     * @enum {unknown}
+                     */
+                    on_failure?: "back-off" | "hammer";
+                    /** @description Certificate profiles of new orders, with weights: shortlived=1,classic=3; default is an order without a profile. The CA's directory must offer them [default: default] */
+                    profile?: string | string[];
+                    /** @description Open model: start this many chains per second, however long they take: 50/s, 3000/min, "500 requests/s" */
+                    rate?: string | number;
+                    /**
+                     * @description What rates count: chains or requests [default: chains]
+                     * @enum {unknown}
+                     */
+                    rate_unit?: "chains" | "requests";
+                    /** @description Requests of the chain refusals that the CA must refuse, with weights: replayed-nonce, foreign-nonce, bad-signature, wrong-url, foreign-key, unsupported-algorithm, malformed-csr, mismatched-csr, weak-key, early-finalize, foreign-order, unknown-profile, oversized-body [default: all] */
+                    refusals?: string | string[];
+                    /** @description Share of new orders with the names of an earlier certificate: 10% [default: none] */
+                    repeat_names?: string | number;
+                    /** @description Share of the revocations that are signed with the certificate's key, the others with the account's; CAs may refuse such a key from then on [default: 50%] */
+                    revoke_by_certificate_key?: string | number;
+                    /** @description Share of the revocations that another account makes, which first gets authorizations for all names (RFC 8555 §7.6) [default: none] */
+                    revoke_by_other_account?: string | number;
+                    /** @description Reasons of revocations, with weights: none=4,0,1,4,5; none is a request without a reason, the numbers are RFC 5280's [default: none,0,1,4,5] */
+                    revoke_reasons?: string | string[];
+                    /** @description How long to run: 30s, 5m, 1h30m [default: 60s, or the length of the stages; with iterations at most 10m] */
+                    run_time?: string;
+                    /**
+                     * @description Spacing of the arrivals of --rate: poisson or even [default: poisson]
+                     * @enum {unknown}
+                     */
+                    spacing?: "poisson" | "even";
+                    /** @description Linear changes of workers or rate, one after the other: 30s:100,1h:5000 */
+                    stages?: string | (string | {
+                        duration: string;
+                        rate?: string | number;
+                        target?: string | number;
+                        target_rps?: string | number;
+                        workers?: number;
+                    })[];
+                    /** @description Start of the scenario: this time after the run's start, or after the end of the scenario that the key after names [default: at once] */
+                    start_at?: string;
+                    /** @description The steps of the chain composed: order, authorize, wait 5s, finalize, download x3, revoke reason=4; also account and deactivate [default: none] */
+                    steps?: string | string[];
+                    /**
+                     * @description End chains before this step; the one possible value is finalize: the CA does everything except issuing [default: none]
+                     * @enum {unknown}
+                     */
+                    stop_before?: "finalize";
+                    /** @description Reach this many requests per second by adjusting the number of workers */
+                    target_rps?: string | number;
+                    /** @description Pause of a worker between two chains, for the executors workers and iterations: 2s, or a range 1s..5s [default: none] */
+                    think_time?: string;
+                    /** @description What the challenge server does in validations that fail on purpose, with weights: wrong, nxdomain, servfail, refused, reset, silence, slow; only faults that the challenge type can have are drawn [default: all] */
+                    validation_faults?: string | string[];
+                    /** @description Request certificates that end after this time, by notBefore and notAfter of new orders: 90d. Not every CA offers it [default: the CA chooses] */
+                    validity?: string;
+                    /** @description Weight of each chain when the next one is drawn among those allowed; 0 means never: certificate=4,revoke=0 */
+                    weights?: {
+                        "account-deactivation"?: number | string;
+                        "account-update"?: number | string;
+                        "alternate-chains"?: number | string;
+                        authorization?: number | string;
+                        "authorization-deactivation"?: number | string;
+                        certificate?: number | string;
+                        composed?: number | string;
+                        download?: number | string;
+                        "key-rollover"?: number | string;
+                        "orders-list"?: number | string;
+                        "pre-authorization"?: number | string;
+                        refresh?: number | string;
+                        refusals?: number | string;
+                        registration?: number | string;
+                        "renewal-info"?: number | string;
+                        revoke?: number | string;
+                    };
+                    /** @description Virtual users that run chains concurrently [default: 50, or 0 with stages]; with a rate, the largest number [default: 1000] */
+                    workers?: number | string;
+                };
+            };
+            /** @description Seed of every random choice; the same seed gives the same choices [default: random] */
+            seed?: number | string;
+            /**
+             * @description Spacing of the arrivals of --rate: poisson or even [default: poisson]
+             * @enum {unknown}
+             */
+            spacing?: "poisson" | "even";
+            /** @description Connect to all addresses of a name in turn, instead of the one that worked last */
+            spread_addresses?: boolean | string;
+            /** @description Linear changes of workers or rate, one after the other: 30s:100,1h:5000 */
+            stages?: string | (string | {
+                duration: string;
+                rate?: string | number;
+                target?: string | number;
+                target_rps?: string | number;
+                workers?: number;
+            })[];
+            /** @description Start of the scenario: this time after the run's start, or after the end of the scenario that the key after names [default: at once] */
+            start_at?: string;
+            /** @description The steps of the chain composed: order, authorize, wait 5s, finalize, download x3, revoke reason=4; also account and deactivate [default: none] */
+            steps?: string | string[];
+            /**
+             * @description End chains before this step; the one possible value is finalize: the CA does everything except issuing [default: none]
+             * @enum {unknown}
+             */
+            stop_before?: "finalize";
+            /** @description End with exit code 108 when the run was generator-limited: its figures are not the CA's alone */
+            strict?: boolean | string;
+            /** @description Reach this many requests per second by adjusting the number of workers */
+            target_rps?: string | number;
+            /** @description Pause of a worker between two chains, for the executors workers and iterations: 2s, or a range 1s..5s [default: none] */
+            think_time?: string;
+            /** @description A condition for the run to pass; if it fails, the exit code is 99: "chain.certificate{p(99)} < 2s"; may be repeated */
+            thresholds?: string | string[];
+            /** @description Send a W3C traceparent with each request: a trace for each chain, a span for each request; both are in the log */
+            traceparent?: boolean | string;
+            /** @description What the challenge server does in validations that fail on purpose, with weights: wrong, nxdomain, servfail, refused, reset, silence, slow; only faults that the challenge type can have are drawn [default: all] */
+            validation_faults?: string | string[];
+            /** @description Request certificates that end after this time, by notBefore and notAfter of new orders: 90d. Not every CA offers it [default: the CA chooses] */
+            validity?: string;
+            /** @description Time from the run's start that figures, thresholds and the verdict leave out; its load is driven, logged and drawn: 2m [default: none] */
+            warm_up?: string;
+            /** @description Weight of each chain when the next one is drawn among those allowed; 0 means never: certificate=4,revoke=0 */
+            weights?: {
+                "account-deactivation"?: number | string;
+                "account-update"?: number | string;
+                "alternate-chains"?: number | string;
+                authorization?: number | string;
+                "authorization-deactivation"?: number | string;
+                certificate?: number | string;
+                composed?: number | string;
+                download?: number | string;
+                "key-rollover"?: number | string;
+                "orders-list"?: number | string;
+                "pre-authorization"?: number | string;
+                refresh?: number | string;
+                refusals?: number | string;
+                registration?: number | string;
+                "renewal-info"?: number | string;
+                revoke?: number | string;
+            };
+            /** @description Virtual users that run chains concurrently [default: 50, or 0 with stages]; with a rate, the largest number [default: 1000] */
+            workers?: number | string;
+        };
+        /** @description Keys of a scenario file to set; null removes one */
+        ScenarioFilePatch: {
+            /** @description Share of new orders that are left unfinished on purpose: 10% [default: none] */
+            abandon?: string | number | null;
+            /** @description Types of the accounts' keys, with weights: p256=3,rsa2048=1,p384; also rsa3072 and rsa4096. RSA keys are made before they are needed, a new one for each account [default: p256] */
+            account_key_types?: string | string[] | null;
+            /** @description Start when the scenario with this name has ended [default: none] */
+            after?: string | null;
+            /** @description The domain of every ordered name [default: wec.test] */
+            base_domain?: string | null;
+            /** @description How the clients of chains behave, with weights: proper=9,hasty-polls=1; also ignores-retry-after, new-connections, slow-reader, abandons, downloads-again, hot-retries [default: proper] */
+            behaviours?: string | string[] | null;
+            /** @description CAA records that this process's DNS answers for all names: "issue ca.test; validationmethods=dns-01". A rule may have a share or a domain before it; | separates rules: "10% issue ; | deny.test issuewild ;" [default: none] */
+            caa?: string | null;
+            /** @description How long challenge data stays after its authorization is final, for late validations; 0s for none [default: 10s] */
+            challenge_linger?: string | null;
+            /** @description Challenge types to use, with weights: http-01=3,dns-01=1. dns-account-01 and dns-persist-01, which are drafts, are used only if they are named [default: those with a listener; if --challenges is not memory, all that an RFC defines] */
+            challenge_types?: string | string[] | null;
+            /** @description Share of the certification requests whose subject has the first name as its common name [default: none] */
+            common_name?: string | number | null;
+            /** @description Connect to ADDR:PORT instead of HOST:PORT, as curl does: ca.test:443:127.0.0.1:14000. An empty part means any, or unchanged; IPv6 addresses in brackets; may be repeated */
+            connect_to?: string | string[] | null;
+            /**
+             * @description How connections are shared: shared, per-worker, or per-chain (each chain opens its own, as a client that is new to the CA) [default: shared]
+             * @enum {unknown}
+             */
+            connections?: "shared" | "per-worker" | "per-chain" | null;
+            /** @description Contacts of new accounts, separated by commas: mailto:ops@ca.test [default: none] */
+            contact?: string | string[] | null;
+            /** @description Share of the validations that take a detour: a redirect for http-01, a CNAME for dns-01 [default: none] */
+            detours?: string | number | null;
+            /** @description The CA's ACME directory */
+            directory?: string | null;
+            /** @description Source of the HMAC key of --eab-kid: env:NAME for an environment variable, or file:PATH [default: env:WEC_EAB_HMAC_KEY] */
+            eab_key?: string | null;
+            /** @description Key identifier for external account binding; its HMAC key comes from WEC_EAB_HMAC_KEY (base64url) */
+            eab_kid?: string | null;
+            /**
+             * @description How iterations are started: workers, arrival-rate, target-rps, iterations or fleet [default: given by --rate, --target-rps, --iterations or --fleet-certificates, else workers]
+             * @enum {unknown}
+             */
+            executor?: "workers" | "arrival-rate" | "target-rps" | "iterations" | "fleet" | null;
+            /** @description Share of new orders of which one validation fails on purpose: the CA must declare it invalid with the right problem, else it is a failure [default: none] */
+            fail_validations?: string | number | null;
+            /** @description Number of certificates of a fleet: chains start when its clients renew. See wec fleet for its events and classes */
+            fleet_certificates?: string | null;
+            /** @description Seconds of the fleet's clock in a second: 1440 for a day in a minute [default: 1] */
+            fleet_speed?: string | number | null;
+            /** @description How long running chains may take to finish after the end [default: 30s] */
+            graceful_stop?: string | null;
+            /** @description The HTTP version for the CA: 1.1 or 2 [default: 1.1] */
+            http?: string | number | null;
+            /** @description Networks of the addresses in orders, one for each family: 10.0.0.0/8,fd00::/64 [default: 127.0.0.1/32,::1/128] */
+            ip_networks?: string | string[] | null;
+            /** @description Run this many chains in total, shared by the workers */
+            iterations?: number | string | null;
+            /** @description Types of the certificates' keys, with weights: p256=8,p384=1,rsa2048=1; also rsa3072 and rsa4096. RSA keys are made before the run and used in turn [default: p256] */
+            key_types?: string | string[] | null;
+            /** @description Share of new orders, and of the members of a fleet, that belong to one account, as for a large hoster: 40% [default: an equal share for each account] */
+            largest_account?: string | number | null;
+            /** @description Make at most this many ready orders in total, earlier runs with the same state included [default: none] */
+            limit_authorizations?: number | string | null;
+            /** @description Make at most this many certificates in total, earlier runs with the same state included [default: none] */
+            limit_certificates?: number | string | null;
+            /** @description Make at most this many registrations in total, earlier runs with the same state included [default: none] */
+            limit_registrations?: number | string | null;
+            /** @description The run is generator-limited when the queue of results is this full for 3 seconds in a row [default: 50%] */
+            limited_backlog?: string | null;
+            /** @description The run is generator-limited when requests wait for a free connection for this share of their time, for 3 seconds in a row [default: 10%] */
+            limited_connections?: string | null;
+            /** @description The run is generator-limited when a worker thread runs, or waits for a processor, for this share of the time, for 3 seconds in a row [default: 90%] */
+            limited_cpu?: string | null;
+            /** @description The run is generator-limited when this share of the iterations that are due is dropped for 3 seconds in a row [default: 1%] */
+            limited_dropped?: string | null;
+            /** @description The run is generator-limited when work is later than this (the 99th percentile of a second) for 5 seconds in a row, and later than --limited-lag-share allows [default: 20ms] */
+            limited_lag?: string | null;
+            /** @description Lag counts only above this share of the median response time of requests [default: 25%] */
+            limited_lag_share?: string | null;
+            /** @description Largest number of shared connections to the CA, for each of this process's runtimes; further requests wait, which is part of their response time [default: 256] */
+            max_connections?: number | string | null;
+            /** @description How often one request is sent again after 429 or 503 with Retry-After; 0 for never [default: 3] */
+            max_retries?: number | string | null;
+            /** @description The longest Retry-After that is respected. A request or a poll fails when the CA asks for more; workers, accounts, orders and certificates rest for this time at most [default: 60s] */
+            max_retry_after?: string | null;
+            /** @description Kinds of the names in orders, with weights: plain=90,wildcard=5,ipv4=1,ipv6=1,idn=1,mixed-case=1,longest=1. Wildcards need dns-01, addresses http-01 or tls-alpn-01 [default: plain] */
+            name_kinds?: string | string[] | null;
+            /** @description Names in an order: 1, a range 1..5, or numbers with weights, 1:70,2:20,10:9,100:1 [default: 1] */
+            names_per_order?: string | number | null;
+            /** @description Share of new orders for which an account is registered first: with 100%, one account for each certificate [default: none] */
+            new_account?: string | number | null;
+            /**
+             * @description What workers do after failures of the CA or the network: back-off (wait longer after each), or hammer (continue at once) [default: back-off]
+             * @enum {unknown}
+             */
+            on_failure?: "back-off" | "hammer" | null;
+            /** @description The wait before the first poll of an authorization or order; each further wait is 1.5 times as long, up to 2s. A longer Retry-After of the CA overrides it [default: 50ms] */
+            poll_interval?: string | null;
+            /** @description Time limit for an authorization or order to reach its final state [default: 60s] */
+            poll_timeout?: string | null;
+            /** @description Certificate profiles of new orders, with weights: shortlived=1,classic=3; default is an order without a profile. The CA's directory must offer them [default: default] */
+            profile?: string | string[] | null;
+            /** @description Open model: start this many chains per second, however long they take: 50/s, 3000/min, "500 requests/s" */
+            rate?: string | number | null;
+            /**
+             * @description What rates count: chains or requests [default: chains]
+             * @enum {unknown}
+             */
+            rate_unit?: "chains" | "requests" | null;
+            /** @description Requests of the chain refusals that the CA must refuse, with weights: replayed-nonce, foreign-nonce, bad-signature, wrong-url, foreign-key, unsupported-algorithm, malformed-csr, mismatched-csr, weak-key, early-finalize, foreign-order, unknown-profile, oversized-body [default: all] */
+            refusals?: string | string[] | null;
+            /** @description Share of new orders with the names of an earlier certificate: 10% [default: none] */
+            repeat_names?: string | number | null;
+            /** @description The response header with the CA's own id of a request, which is logged for each failed request [default: x-request-id] */
+            request_id_header?: string | null;
+            /** @description Time limit of one request [default: 30s] */
+            request_timeout?: string | null;
+            /** @description Share of the revocations that are signed with the certificate's key, the others with the account's; CAs may refuse such a key from then on [default: 50%] */
+            revoke_by_certificate_key?: string | number | null;
+            /** @description Share of the revocations that another account makes, which first gets authorizations for all names (RFC 8555 §7.6) [default: none] */
+            revoke_by_other_account?: string | number | null;
+            /** @description Reasons of revocations, with weights: none=4,0,1,4,5; none is a request without a reason, the numbers are RFC 5280's [default: none,0,1,4,5] */
+            revoke_reasons?: string | string[] | null;
+            /** @description How long to run: 30s, 5m, 1h30m [default: 60s, or the length of the stages; with iterations at most 10m] */
+            run_time?: string | null;
+            /** @description Loads of one run, by name; values that a scenario does not have come from the top level */
+            scenarios?: {
+                [key: string]: {
+                    /** @description Share of new orders that are left unfinished on purpose: 10% [default: none] */
+                    abandon?: string | number | null;
+                    /** @description Types of the accounts' keys, with weights: p256=3,rsa2048=1,p384; also rsa3072 and rsa4096. RSA keys are made before they are needed, a new one for each account [default: p256] */
+                    account_key_types?: string | string[] | null;
+                    /** @description Start when the scenario with this name has ended [default: none] */
+                    after?: string | null;
+                    /** @description How the clients of chains behave, with weights: proper=9,hasty-polls=1; also ignores-retry-after, new-connections, slow-reader, abandons, downloads-again, hot-retries [default: proper] */
+                    behaviours?: string | string[] | null;
+                    /** @description Share of the certification requests whose subject has the first name as its common name [default: none] */
+                    common_name?: string | number | null;
+                    /**
+                     * @description How connections are shared: shared, per-worker, or per-chain (each chain opens its own, as a client that is new to the CA) [default: shared]
+                     * @enum {unknown}
+                     */
+                    connections?: "shared" | "per-worker" | "per-chain" | null;
+                    /** @description Share of the validations that take a detour: a redirect for http-01, a CNAME for dns-01 [default: none] */
+                    detours?: string | number | null;
+                    /**
+                     * @description How iterations are started: workers, arrival-rate, target-rps, iterations or fleet [default: given by --rate, --target-rps, --iterations or --fleet-certificates, else workers]
+                     * @enum {unknown}
+                     */
+                    executor?: "workers" | "arrival-rate" | "target-rps" | "iterations" | "fleet" | null;
+                    /** @description Share of new orders of which one validation fails on purpose: the CA must declare it invalid with the right problem, else it is a failure [default: none] */
+                    fail_validations?: string | number | null;
+                    /** @description Number of certificates of a fleet: chains start when its clients renew. See wec fleet for its events and classes */
+                    fleet_certificates?: string | null;
+                    /** @description Seconds of the fleet's clock in a second: 1440 for a day in a minute [default: 1] */
+                    fleet_speed?: string | number | null;
+                    /** @description Networks of the addresses in orders, one for each family: 10.0.0.0/8,fd00::/64 [default: 127.0.0.1/32,::1/128] */
+                    ip_networks?: string | string[] | null;
+                    /** @description Run this many chains in total, shared by the workers */
+                    iterations?: number | string | null;
+                    /** @description Types of the certificates' keys, with weights: p256=8,p384=1,rsa2048=1; also rsa3072 and rsa4096. RSA keys are made before the run and used in turn [default: p256] */
+                    key_types?: string | string[] | null;
+                    /** @description Share of new orders, and of the members of a fleet, that belong to one account, as for a large hoster: 40% [default: an equal share for each account] */
+                    largest_account?: string | number | null;
+                    /** @description Kinds of the names in orders, with weights: plain=90,wildcard=5,ipv4=1,ipv6=1,idn=1,mixed-case=1,longest=1. Wildcards need dns-01, addresses http-01 or tls-alpn-01 [default: plain] */
+                    name_kinds?: string | string[] | null;
+                    /** @description Names in an order: 1, a range 1..5, or numbers with weights, 1:70,2:20,10:9,100:1 [default: 1] */
+                    names_per_order?: string | number | null;
+                    /** @description Share of new orders for which an account is registered first: with 100%, one account for each certificate [default: none] */
+                    new_account?: string | number | null;
+                    /**
+                     * @description What workers do after failures of the CA or the network: back-off (wait longer after each), or hammer (continue at once) [default: back-off]
+                     * @enum {unknown}
+                     */
+                    on_failure?: "back-off" | "hammer" | null;
+                    /** @description Certificate profiles of new orders, with weights: shortlived=1,classic=3; default is an order without a profile. The CA's directory must offer them [default: default] */
+                    profile?: string | string[] | null;
+                    /** @description Open model: start this many chains per second, however long they take: 50/s, 3000/min, "500 requests/s" */
+                    rate?: string | number | null;
+                    /**
+                     * @description What rates count: chains or requests [default: chains]
+                     * @enum {unknown}
+                     */
+                    rate_unit?: "chains" | "requests" | null;
+                    /** @description Requests of the chain refusals that the CA must refuse, with weights: replayed-nonce, foreign-nonce, bad-signature, wrong-url, foreign-key, unsupported-algorithm, malformed-csr, mismatched-csr, weak-key, early-finalize, foreign-order, unknown-profile, oversized-body [default: all] */
+                    refusals?: string | string[] | null;
+                    /** @description Share of new orders with the names of an earlier certificate: 10% [default: none] */
+                    repeat_names?: string | number | null;
+                    /** @description Share of the revocations that are signed with the certificate's key, the others with the account's; CAs may refuse such a key from then on [default: 50%] */
+                    revoke_by_certificate_key?: string | number | null;
+                    /** @description Share of the revocations that another account makes, which first gets authorizations for all names (RFC 8555 §7.6) [default: none] */
+                    revoke_by_other_account?: string | number | null;
+                    /** @description Reasons of revocations, with weights: none=4,0,1,4,5; none is a request without a reason, the numbers are RFC 5280's [default: none,0,1,4,5] */
+                    revoke_reasons?: string | string[] | null;
+                    /** @description How long to run: 30s, 5m, 1h30m [default: 60s, or the length of the stages; with iterations at most 10m] */
+                    run_time?: string | null;
+                    /**
+                     * @description Spacing of the arrivals of --rate: poisson or even [default: poisson]
+                     * @enum {unknown}
+                     */
+                    spacing?: "poisson" | "even" | null;
+                    /** @description Linear changes of workers or rate, one after the other: 30s:100,1h:5000 */
+                    stages?: string | (string | {
+                        duration: string;
+                        rate?: string | number;
+                        target?: string | number;
+                        target_rps?: string | number;
+                        workers?: number;
+                    })[] | null;
+                    /** @description Start of the scenario: this time after the run's start, or after the end of the scenario that the key after names [default: at once] */
+                    start_at?: string | null;
+                    /** @description The steps of the chain composed: order, authorize, wait 5s, finalize, download x3, revoke reason=4; also account and deactivate [default: none] */
+                    steps?: string | string[] | null;
+                    /**
+                     * @description End chains before this step; the one possible value is finalize: the CA does everything except issuing [default: none]
+                     * @enum {unknown}
+                     */
+                    stop_before?: "finalize" | null;
+                    /** @description Reach this many requests per second by adjusting the number of workers */
+                    target_rps?: string | number | null;
+                    /** @description Pause of a worker between two chains, for the executors workers and iterations: 2s, or a range 1s..5s [default: none] */
+                    think_time?: string | null;
+                    /** @description What the challenge server does in validations that fail on purpose, with weights: wrong, nxdomain, servfail, refused, reset, silence, slow; only faults that the challenge type can have are drawn [default: all] */
+                    validation_faults?: string | string[] | null;
+                    /** @description Request certificates that end after this time, by notBefore and notAfter of new orders: 90d. Not every CA offers it [default: the CA chooses] */
+                    validity?: string | null;
+                    /** @description Weight of each chain when the next one is drawn among those allowed; 0 means never: certificate=4,revoke=0 */
+                    weights?: {
+                        "account-deactivation"?: number | string | null;
+                        "account-update"?: number | string | null;
+                        "alternate-chains"?: number | string | null;
+                        authorization?: number | string | null;
+                        "authorization-deactivation"?: number | string | null;
+                        certificate?: number | string | null;
+                        composed?: number | string | null;
+                        download?: number | string | null;
+                        "key-rollover"?: number | string | null;
+                        "orders-list"?: number | string | null;
+                        "pre-authorization"?: number | string | null;
+                        refresh?: number | string | null;
+                        refusals?: number | string | null;
+                        registration?: number | string | null;
+                        "renewal-info"?: number | string | null;
+                        revoke?: number | string | null;
+                    } | null;
+                    /** @description Virtual users that run chains concurrently [default: 50, or 0 with stages]; with a rate, the largest number [default: 1000] */
+                    workers?: number | string | null;
+                } | null;
+            } | null;
+            /** @description Seed of every random choice; the same seed gives the same choices [default: random] */
+            seed?: number | string | null;
+            /**
+             * @description Spacing of the arrivals of --rate: poisson or even [default: poisson]
+             * @enum {unknown}
+             */
+            spacing?: "poisson" | "even" | null;
+            /** @description Connect to all addresses of a name in turn, instead of the one that worked last */
+            spread_addresses?: boolean | string | null;
+            /** @description Linear changes of workers or rate, one after the other: 30s:100,1h:5000 */
+            stages?: string | (string | {
+                duration: string;
+                rate?: string | number;
+                target?: string | number;
+                target_rps?: string | number;
+                workers?: number;
+            })[] | null;
+            /** @description Start of the scenario: this time after the run's start, or after the end of the scenario that the key after names [default: at once] */
+            start_at?: string | null;
+            /** @description The steps of the chain composed: order, authorize, wait 5s, finalize, download x3, revoke reason=4; also account and deactivate [default: none] */
+            steps?: string | string[] | null;
+            /**
+             * @description End chains before this step; the one possible value is finalize: the CA does everything except issuing [default: none]
+             * @enum {unknown}
+             */
+            stop_before?: "finalize" | null;
+            /** @description End with exit code 108 when the run was generator-limited: its figures are not the CA's alone */
+            strict?: boolean | string | null;
+            /** @description Reach this many requests per second by adjusting the number of workers */
+            target_rps?: string | number | null;
+            /** @description Pause of a worker between two chains, for the executors workers and iterations: 2s, or a range 1s..5s [default: none] */
+            think_time?: string | null;
+            /** @description A condition for the run to pass; if it fails, the exit code is 99: "chain.certificate{p(99)} < 2s"; may be repeated */
+            thresholds?: string | string[] | null;
+            /** @description Send a W3C traceparent with each request: a trace for each chain, a span for each request; both are in the log */
+            traceparent?: boolean | string | null;
+            /** @description What the challenge server does in validations that fail on purpose, with weights: wrong, nxdomain, servfail, refused, reset, silence, slow; only faults that the challenge type can have are drawn [default: all] */
+            validation_faults?: string | string[] | null;
+            /** @description Request certificates that end after this time, by notBefore and notAfter of new orders: 90d. Not every CA offers it [default: the CA chooses] */
+            validity?: string | null;
+            /** @description Time from the run's start that figures, thresholds and the verdict leave out; its load is driven, logged and drawn: 2m [default: none] */
+            warm_up?: string | null;
+            /** @description Weight of each chain when the next one is drawn among those allowed; 0 means never: certificate=4,revoke=0 */
+            weights?: {
+                "account-deactivation"?: number | string | null;
+                "account-update"?: number | string | null;
+                "alternate-chains"?: number | string | null;
+                authorization?: number | string | null;
+                "authorization-deactivation"?: number | string | null;
+                certificate?: number | string | null;
+                composed?: number | string | null;
+                download?: number | string | null;
+                "key-rollover"?: number | string | null;
+                "orders-list"?: number | string | null;
+                "pre-authorization"?: number | string | null;
+                refresh?: number | string | null;
+                refusals?: number | string | null;
+                registration?: number | string | null;
+                "renewal-info"?: number | string | null;
+                revoke?: number | string | null;
+            } | null;
+            /** @description Virtual users that run chains concurrently [default: 50, or 0 with stages]; with a rate, the largest number [default: 1000] */
+            workers?: number | string | null;
+        };
+        /** @description The keys of a scenario file, with dots, and values as text: weights.revoke, scenarios.NAME.rate */
+        ScenarioKeys: {
+            [key: string]: string;
+        };
+        /** @description The keys of a scenario file, with dots, and values as text: weights.revoke, scenarios.NAME.rate */
+        ScenarioKeysPatch: {
+            [key: string]: string | null;
         };
         /**
          * @description Changes of one scenario. Keys that are left out stay as they are. A change of `workers` or `rate` ends the
@@ -2825,19 +3456,19 @@ export interface components {
              * @description The group of agents.
              * @default null
              */
-            group: string | null;
+            group?: string | null;
             /**
              * @description Labels of agents; all of them.
              * @default {}
              */
-            labels: {
+            labels?: {
                 [key: string]: string;
             };
             /**
              * @description Names of agents; any of them.
              * @default []
              */
-            names: string[];
+            names?: string[];
         };
         /** @description Figures over time, as columns: the i-th entry of each belongs to `at_unix_s[i]`. */
         Series: {
@@ -2925,11 +3556,8 @@ export interface components {
             agents?: components["schemas"]["Selection"];
             /** @description Limits to set; `null` removes a limit. The others stay. */
             limits?: components["schemas"]["LimitsPatch"];
-            /**
-             * @description Keys of the scenario file of a planned session to set; `null` removes one. During a run, workers, rate,
-             *     weights and limits change its load at once, and `directory` ends it and begins another one.
-             */
-            plan?: Record<string, never>;
+            /** @description Keys of the scenario file of a planned session to set; `null` removes one. During a run, workers, rate, weights and limits change its load at once, and `directory` ends it and begins another one. */
+            plan?: components["schemas"]["ScenarioFilePatch"] | components["schemas"]["ScenarioKeysPatch"];
             /**
              * Format: int64
              * @description The revision of a planned session that the change is based on; refused if there is a later one.
@@ -2950,6 +3578,11 @@ export interface components {
             /** @description Hard limits on the objects that the run makes at the CA. */
             limits: components["schemas"]["LimitsView"];
             plan: components["schemas"]["PlanView"] | null;
+            /**
+             * @description Its runs, latest first, in `GET /api/v1/sessions/{id}` of a session that is only known by them; omitted
+             *     otherwise.
+             */
+            runs?: components["schemas"]["RunEntry"][];
             /** @description The targets of each scenario, by its name. */
             scenarios: {
                 [key: string]: components["schemas"]["ScenarioView"];
@@ -3620,14 +4253,18 @@ export type PhaseFigures = components['schemas']['PhaseFigures'];
 export type Plan = components['schemas']['Plan'];
 export type PlanBounds = components['schemas']['PlanBounds'];
 export type PlanChange = components['schemas']['PlanChange'];
+export type PlanConnections = components['schemas']['PlanConnections'];
 export type PlanDialling = components['schemas']['PlanDialling'];
+export type PlanHttpVersion = components['schemas']['PlanHttpVersion'];
 export type PlanLimits = components['schemas']['PlanLimits'];
 export type PlanListen = components['schemas']['PlanListen'];
 export type PlanLoad = components['schemas']['PlanLoad'];
+export type PlanOnFailure = components['schemas']['PlanOnFailure'];
 export type PlanRateUnit = components['schemas']['PlanRateUnit'];
 export type PlanScenario = components['schemas']['PlanScenario'];
 export type PlanStage = components['schemas']['PlanStage'];
 export type PlanState = components['schemas']['PlanState'];
+export type PlanStopBefore = components['schemas']['PlanStopBefore'];
 export type PlanView = components['schemas']['PlanView'];
 export type ProfileFigures = components['schemas']['ProfileFigures'];
 export type Reach = components['schemas']['Reach'];
@@ -3641,6 +4278,10 @@ export type RunSource = components['schemas']['RunSource'];
 export type Runs = components['schemas']['Runs'];
 export type ScenarioCheck = components['schemas']['ScenarioCheck'];
 export type ScenarioFigures = components['schemas']['ScenarioFigures'];
+export type ScenarioFile = components['schemas']['ScenarioFile'];
+export type ScenarioFilePatch = components['schemas']['ScenarioFilePatch'];
+export type ScenarioKeys = components['schemas']['ScenarioKeys'];
+export type ScenarioKeysPatch = components['schemas']['ScenarioKeysPatch'];
 export type ScenarioPatch = components['schemas']['ScenarioPatch'];
 export type ScenarioText = components['schemas']['ScenarioText'];
 export type ScenarioView = components['schemas']['ScenarioView'];
@@ -4875,7 +5516,7 @@ export interface operations {
                     "application/json": components["schemas"]["SessionView"];
                 };
             };
-            /** @description The board has no session yet */
+            /** @description Neither the board nor a listed run has this session */
             404: {
                 headers: {
                     [name: string]: unknown;

@@ -1,6 +1,6 @@
 // Changes of a running run: one request at a time for each value; the latest change wins.
 
-import { parseError, parseMistakes } from "./wire";
+import { parseError, parseMistakes, type ScenarioPatch, type SessionPatch } from "./wire";
 
 /** The API's bound of a weight, as in docs/openapi.json. Those of numbers come with their values. */
 export const MOST_WEIGHT = 1_000_000;
@@ -52,12 +52,12 @@ export class Asking<T> {
 type Send = (url: string, init: RequestInit) => Promise<Response>;
 
 /** Changes the whole session: `state`, `limits`. Returns an error or nothing. */
-export function changeSession(id: string, body: object, send?: Send): Promise<string> {
+export function changeSession(id: string, body: SessionPatch, send?: Send): Promise<string> {
   return patch(`api/v1/sessions/${encodeURIComponent(id)}`, body, send);
 }
 
 /** Changes a scenario of a session: `workers`, `rate`, `weights`. Returns an error or nothing. */
-export function changeScenario(id: string, name: string, body: object, send?: Send): Promise<string> {
+export function changeScenario(id: string, name: string, body: ScenarioPatch, send?: Send): Promise<string> {
   return patch(`api/v1/sessions/${encodeURIComponent(id)}/scenarios/${encodeURIComponent(name)}`, body, send);
 }
 

@@ -2,11 +2,11 @@
 // text, and a change of a field is a change of the text. Pure.
 
 import { DEFAULT_WEIGHTS } from "./chains";
-import { CHAINS } from "./wire";
+import { CHAINS, type Chain, type ScenarioFile, type ScenarioKeys } from "./wire";
 
 export interface Field {
   /** The key, with its table: `rate`, `weights.refresh`. */
-  key: string;
+  key: keyof ScenarioFile | `weights.${Chain}`;
   label: string;
   /** Shown while it is empty. */
   hint: string;
@@ -103,7 +103,7 @@ export function withKey(toml: string, { key, kind }: Pick<Field, "key" | "kind">
 }
 
 /** The value of a field by the keys of the server's check; empty where the text has none. A list has a line for each. */
-export function valueOf(keys: Readonly<Record<string, string>>, { key, kind }: Field): string {
+export function valueOf(keys: Readonly<ScenarioKeys>, { key, kind }: Field): string {
   const text = keys[key] ?? "";
   // The server joins the items by commas; those within braces are of an item.
   return kind === "list" ? text.split(/\s*,\s*(?![^{]*\})/).join("\n") : text;

@@ -1,7 +1,7 @@
 // Sessions that agents run, as the page shows and changes them. Pure, but for the requests at the end.
 
 import { ask, type Asked } from "./control";
-import type { AgentView, PlanView, ScenarioCheck, SessionEntry } from "./wire";
+import type { AgentView, NewSession, PlanView, ScenarioCheck, SessionEntry } from "./wire";
 
 export type Action = "start" | "stop" | "delete";
 
@@ -26,7 +26,7 @@ export function stateOf({ plan, session, runs }: SessionEntry): string {
 }
 
 /** The agents that a session is meant for: `all agents`, `a, b; group eu; disk=ssd`. */
-export function meantFor({ names, group, labels }: Partial<PlanView["agents"]>): string {
+export function meantFor({ names, group, labels }: PlanView["agents"]): string {
   // The server leaves out what is empty.
   const parts = [(names ?? []).join(", "), group ? `group ${group}` : "", ...Object.entries(labels ?? {}).map(([key, value]) => `${key}=${value}`)];
   return parts.filter((part) => part !== "").join("; ") || "all agents";
@@ -55,7 +55,7 @@ export const startSession = (id: string): Promise<Asked> => ask("POST", `${path(
 export const stopSession = (id: string, now: boolean): Promise<Asked> => ask("POST", `${path(id)}/stop`, { now });
 export const cloneSession = (id: string, to: string): Promise<Asked> => ask("POST", `${path(id)}/clone`, { id: to });
 export const deleteSession = (id: string): Promise<Asked> => ask("DELETE", path(id));
-export const createSession = (id: string, plan: ScenarioCheck["keys"], agents: object): Promise<Asked> => ask("POST", "api/v1/sessions", { id, plan, agents });
+export const createSession = (made: NewSession): Promise<Asked> => ask("POST", "api/v1/sessions", made);
 export const activateNode = (name: string, on: boolean): Promise<Asked> => ask("POST", `api/v1/nodes/${encodeURIComponent(name)}/${on ? "activate" : "deactivate"}`);
 export const forgetNode = (name: string): Promise<Asked> => ask("DELETE", `api/v1/nodes/${encodeURIComponent(name)}`);
 export const expectNode = (name: string): Promise<Asked> => ask("POST", "api/v1/nodes", { name });

@@ -111,6 +111,11 @@ pub struct SessionView {
     /// What agents run in it, in `GET /api/v1/sessions/{id}` only; null for a session that was not planned.
     #[serde(default)]
     pub plan: Option<super::PlanView>,
+    /// Its runs, latest first, in `GET /api/v1/sessions/{id}` of a session that is only known by them; omitted
+    /// otherwise.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(nullable = false)]
+    pub runs: Vec<super::RunEntry>,
 }
 
 impl SessionView {
@@ -143,19 +148,33 @@ impl SessionView {
             },
             scenarios: scenarios.collect(),
             plan: None,
+            runs: Vec::new(),
         }
     }
 
     /// A planned session without a run so far.
     pub fn without_load(plan: super::PlanView) -> Self {
+        Self { id: plan.id.clone(), plan: Some(plan), ..Self::stopped(String::new()) }
+    }
+
+    /// A session that is only known by its runs.
+    pub fn of_runs(id: &str, runs: Vec<super::RunEntry>) -> Self {
+        // Another process may still write the log of one.
+        let state =
+            if runs.iter().any(|run| run.live) { SessionState::Running } else { SessionState::Stopped };
+        Self { state: state.name().to_owned(), runs, ..Self::stopped(id.to_owned()) }
+    }
+
+    fn stopped(id: String) -> Self {
         Self {
-            id: plan.id.clone(),
+            id,
             state: SessionState::Stopped.name().to_owned(),
             workers_target: 0,
             workers_running: 0,
             limits: LimitsView::default(),
             scenarios: BTreeMap::new(),
-            plan: Some(plan),
+            plan: None,
+            runs: Vec::new(),
         }
     }
 
