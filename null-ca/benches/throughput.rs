@@ -1,6 +1,6 @@
-//! Requests that one CPU-second of the CA answers over TLS keep-alive, so that a benchmark of a
-//! client can tell whether the CA was the limit. CPU is that of the serving threads alone, as Linux
-//! accounts for it; the client's threads share the process and are not counted.
+//! Requests that one CPU-second of the CA answers over TLS keep-alive, so that a benchmark of a client shows
+//! whether the CA was the limit. CPU is that of the serving threads alone, as Linux accounts for it; the
+//! client's threads share the process and are not counted.
 //!
 //! `cargo bench -p wec-null-ca`; without `--bench` (as under `cargo test`) a smoke run.
 

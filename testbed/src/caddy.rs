@@ -15,7 +15,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! It needs root, for the ports and the namespace; without, [`Standard::reserve`] says so.
+//! It needs root, for the ports and the namespace; without it, [`Standard::reserve`] fails with a message
+//! about this.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::ErrorKind;

@@ -2,7 +2,7 @@
 //!
 //! A server that is not installed is an error naming its Debian package, never a skipped test.
 //!
-//! One file a server; [`process`] has what they share. Nothing here knows the crates under test.
+//! One file a server; [`process`] has what they share. Nothing here depends on the crates under test.
 
 pub mod caddy;
 pub mod etcd;

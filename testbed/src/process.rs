@@ -1,7 +1,7 @@
 //! A server as a child process: started in a directory of its own, waited for, and ended with its owner.
 //!
-//! Every child leads a process group. Dropping the [`Process`] ends the whole group; when the test itself dies
-//! without dropping anything (SIGKILL, an aborting panic), a guard that sleeps on a pipe from us does it.
+//! Every child leads a process group. Dropping the [`Process`] ends the whole group; when the test itself dies without
+//! dropping anything (SIGKILL, an aborting panic), a guard process that waits on a pipe from the test ends it.
 
 use std::ffi::OsStr;
 use std::fs::File;

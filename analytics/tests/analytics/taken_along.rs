@@ -1,4 +1,4 @@
-//! What people take with them of a run, and what they note about it.
+//! Downloads of a run, and the notes of people about it.
 
 use wec_analytics::{IndexPlace, Runs, ServedPage, make_reports_by};
 use wec_record::{Chain, Footer, Record};

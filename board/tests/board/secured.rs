@@ -1,4 +1,4 @@
-//! An etcd that demands TLS, a client's certificate, and a user with a password.
+//! An etcd that requires TLS, a client's certificate, and a user with a password.
 
 #![expect(clippy::unwrap_used, reason = "a step that fails fails the test")]
 

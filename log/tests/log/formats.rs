@@ -1,4 +1,4 @@
-//! What is written in one format is read from it, and from any other that it is converted to.
+//! Records are read back equal from each format, and after each conversion.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};

@@ -1,4 +1,4 @@
-//! `wec clean` at a real Pebble: what is left of a run there is asked of Pebble itself.
+//! `wec clean` at a real Pebble: what is left of a run is read from Pebble itself.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! The files in `deploy/`: what other programs say of them, and that our program accepts their flags.
+//! The files in `deploy/`: that other programs accept them, and that our program accepts their flags.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -1,4 +1,4 @@
-//! `wec doctor` at real servers, right and wrong.
+//! `wec doctor` at real servers, with right and wrong configuration.
 
 use std::path::Path;
 

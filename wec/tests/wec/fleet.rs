@@ -1,4 +1,4 @@
-//! `wec fleet` on the documentation's questions, and with wrong flags.
+//! `wec fleet` with the commands of docs/fleet.md, and with wrong flags.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! Requesters and analytics are killed at random moments: each result is in the logs once, and what the CA did that
-//! is in no log had not left the killed requester.
+//! Requesters and analytics are killed at random moments: each result is in the logs once, and results that are in no
+//! log were still in the memory of a killed requester.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader};

@@ -1,4 +1,4 @@
-//! `wec prefill`: to a number of accounts and certificates, with both stores, and on from there.
+//! `wec prefill`: to a number of accounts and certificates, with both stores, and continued from there.
 
 use std::path::Path;
 use std::process::Stdio;

@@ -1,5 +1,5 @@
-//! Fake surroundings of a run in this process: a CA, challenge data in memory, a list of results. Each may fail or be
-//! away.
+//! Fake surroundings of a run in this process: a CA, challenge data in memory, a list of results. Each can fail or be
+//! unreachable.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,4 +1,5 @@
-//! Nodes as processes, with an etcd that each reaches over a cable of its own, a CA that counts, and analytics.
+//! Nodes as processes, with an etcd that each reaches over a connection of its own, which a test can cut, a CA that
+//! counts, and analytics.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};

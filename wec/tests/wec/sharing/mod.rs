@@ -1,5 +1,6 @@
-//! Several nodes share one load while they come, go, die, stop and are cut off. A CA of our own counts what it
-//! gets second by second: never more than the target, and the target again when others have taken over.
+//! Several nodes share one load while nodes join, leave, are killed, are stopped and are cut off. A CA of our own
+//! counts the requests of each second: never more than the target, and the target again when other nodes have taken
+//! over.
 //!
 //! [`faults`] has one test for each fault, [`sends`] is about the requests of chains that have begun, [`partition`] does
 //! it with hosts in network namespaces, [`random`] draws faults from a seed, and [`hits`] is about wrong clocks of
