@@ -217,7 +217,7 @@ impl Trace {
         self.waited += wait.ended(self.clock.now());
     }
 
-    /// Waits as the chain has been told to. It counts as a wait of our own.
+    /// Waits for a step of the chain. It counts as a wait of our own.
     pub async fn pause(&mut self, time: Duration) {
         self.wait(Duration::ZERO, time, time).await;
     }

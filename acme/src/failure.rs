@@ -19,8 +19,8 @@ pub struct Failure {
     pub problem: Option<Box<Problem>>,
     /// How long the CA asked to wait.
     pub retry_after: Option<Duration>,
-    /// What `kind` does not tell, for counting: the rate limit that a 429 names ([`limit_name`]), the kind of a wrong
-    /// certificate. A small set.
+    /// What `kind` does not distinguish, for counting: the rate limit that a 429 names ([`limit_name`]), the kind of a
+    /// wrong certificate. A small set.
     pub detail: Cow<'static, str>,
     /// HTTP status of the answer that decided it; 0 without an answer, or if the status was right.
     pub status: u16,

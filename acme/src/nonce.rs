@@ -17,7 +17,7 @@ pub(crate) struct Nonce {
 
 /// A bounded stack of nonces: the freshest is used first, the oldest is dropped.
 ///
-/// Freshest first, because servers forget nonces (Boulder by count, others by age), and because the retry after
+/// Freshest first, because servers drop nonces (Boulder by count, others by age), and because the retry after
 /// `badNonce` then gets the nonce that came with the error.
 #[derive(Debug)]
 pub(crate) struct NoncePool {

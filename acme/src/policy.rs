@@ -19,7 +19,7 @@ pub struct Policy {
     pub poll_max_interval: Duration,
     /// How long one object is polled in total.
     pub poll_timeout: Duration,
-    /// Most nonces kept; the oldest are dropped. Boulder remembers 65,536 for all its clients.
+    /// Most nonces kept; the oldest are dropped. Boulder keeps 65,536 for all its clients.
     pub nonce_pool: usize,
     /// Nonces older than this are not used.
     pub nonce_max_age: Duration,

@@ -10,7 +10,7 @@ use crate::history::History;
 use crate::hits::Hits;
 use crate::records::Records;
 
-/// A CA waits 5 to 10 s for a validation: it should learn of an unreachable store before that.
+/// A CA waits 5 to 10 s for a validation: it should get an error before that if the store is unreachable.
 const STORE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Shared by all listeners of one server.

@@ -177,8 +177,8 @@ fn shortened(mut answer: String) -> String {
     answer
 }
 
-/// The beginning of a value that was served. It tells two values of a name apart; all of a random value would be most of
-/// the log of a hit.
+/// The beginning of a value that was served. It distinguishes two values of a name; all of a random value would be most
+/// of the log of a hit.
 pub(crate) fn beginning(value: &str) -> String {
     const LENGTH: usize = 6;
     match value.char_indices().nth(LENGTH) {

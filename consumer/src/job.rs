@@ -300,7 +300,8 @@ impl Job {
         Point { measurement: RUNNING, tags, fields: self.fields.clone(), at_unix_ns }
     }
 
-    /// The total, a point for each endpoint, and one for each group of errors, told apart by the tag `kind`.
+    /// The total, a point for each endpoint, and one for each group of errors, distinguished by the tag
+    /// `kind`.
     fn result(&self, at_unix_ns: u64, report: &Report) -> Vec<Point> {
         let Some(stats) = &report.stats else { return Vec::new() };
         let point = |kind: &str, more: &[(&str, &str)], fields: BTreeMap<String, FieldValue>| {

@@ -169,7 +169,7 @@ impl RunVerdict {
         self.judges.iter().any(|judge| judge.threshold.abort)
     }
 
-    /// The threshold that ends the run, until the log says that the run was ended.
+    /// The threshold that ends the run, until the log has the mark of that end.
     pub(crate) fn wants_end(&self) -> Option<&Threshold> {
         let tripped = self.judges.iter().filter(|judge| judge.tripped.is_some());
         let first = tripped.min_by_key(|judge| judge.tripped)?;

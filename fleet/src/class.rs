@@ -26,7 +26,7 @@ pub struct ClientClass {
     pub retry: Retry,
     /// Whether it waits at least as long as a Retry-After.
     pub keeps_retry_after: bool,
-    /// How it learns that its certificate was revoked.
+    /// How it notices that its certificate was revoked.
     pub revocation: Notice,
     /// Where these facts are from.
     pub sources: &'static [&'static str],
@@ -77,7 +77,7 @@ pub enum Retry {
     HotLoop(i32),
 }
 
-/// How a client learns that its certificate was revoked.
+/// How a client notices that its certificate was revoked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notice {
     /// At its next look.

@@ -78,7 +78,7 @@ impl State {
         Self { failures, attempt: times.retry(self.seat, now, failures, retry_after), ..*self }
     }
 
-    /// After its certificate was revoked at `now`; `part` tells members in the same state apart.
+    /// After its certificate was revoked at `now`; `part` distinguishes members in the same state.
     #[must_use]
     pub fn revoked(&self, times: &Times, part: u64, now: Second) -> Self {
         let attempt = self.attempt.min(times.notice((self.seat, self.expiry), part, now));

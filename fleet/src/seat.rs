@@ -16,7 +16,7 @@ const HALF_DAY: i32 = DAY / 2;
 /// Days of the month that every month has.
 const MONTH_DAYS: i32 = 28;
 
-/// The most moments at which persons learn of the revocation of certificates in the same state.
+/// The most moments at which persons notice the revocation of certificates in the same state.
 pub const NOTICES: u64 = 256;
 
 /// A class with the seed and the first day of the fleet's clock.
@@ -180,8 +180,8 @@ impl Times {
         }
     }
 
-    /// When the client replaces a certificate that was revoked at `now`. Members in the same state are told apart by a
-    /// `part` below [`NOTICES`]: each has its own person.
+    /// When the client replaces a certificate that was revoked at `now`. Members in the same state are distinguished by
+    /// a `part` below [`NOTICES`]: each has its own person.
     pub fn notice(&self, (seat, expiry): (u16, Second), part: u64, now: Second) -> Second {
         match self.class.revocation {
             Notice::NextLook => self.look(seat, now + 1),

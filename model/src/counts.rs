@@ -53,7 +53,7 @@ pub struct Counts {
     span: Option<(u64, u64)>,
 }
 
-/// What an answer says about its request.
+/// The kind of a request, by its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Status {
     /// 1xx, 2xx or 3xx, or none.

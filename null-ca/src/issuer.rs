@@ -38,7 +38,7 @@ pub(crate) struct Issuer {
 /// Certificates are valid from this time before they are issued, in case a client's clock is slow.
 const BACKDATED: Duration = Duration::from_secs(3600);
 
-/// Longer than any process lives.
+/// Longer than any process runs.
 const CA_LIFETIME: Duration = Duration::from_hours(365 * 24);
 
 /// A certification request that was parsed and, unless switched off, verified.

@@ -26,7 +26,7 @@ const PAGE: &str = "http://127.0.0.1:8089";
 /// Number of changes that `show` lists.
 const LAST_CHANGES: usize = 10;
 
-/// Flags that say which session is meant.
+/// Flags that select the session.
 const RUN: &str = "Which run";
 
 /// Options of `wec session`.

@@ -223,7 +223,7 @@ mod tests {
         assert_eq!(seen, [10.0, 10.0, 20.0, 30.0, 35.0, 35.0]);
     }
 
-    /// What two commands say about a file, without its folder.
+    /// The messages of two commands about a file, without its folder.
     fn said(text: &str) -> [String; 2] {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("s.toml");

@@ -135,7 +135,7 @@ struct Tail {
     run: String,
     path: PathBuf,
     file: File,
-    /// Of the file, to tell it from another one of that name.
+    /// Of the file, to distinguish it from another one of that name.
     inode: u64,
     /// None until the file has enough bytes to show its format.
     reader: Option<Reader<io::Chain<Cursor<Vec<u8>>, File>>>,

@@ -253,7 +253,7 @@ impl Aggregate {
         self.verdict.may_end()
     }
 
-    /// The threshold that ends the run, until the log says that the run was ended.
+    /// The threshold that ends the run, until the log has the mark of that end.
     pub fn wants_end(&self) -> Option<&Threshold> {
         self.verdict.wants_end()
     }

@@ -17,7 +17,7 @@ const MAX_SOURCES: usize = 256;
 const MAX_BUCKETS: usize = 3_600;
 /// With it the buckets span 119 years.
 const MAX_STEP_S: u64 = 1 << 20;
-/// A rank correlation of fewer points says nothing.
+/// A rank correlation of fewer points is not meaningful.
 const LEAST_POINTS: usize = 20;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

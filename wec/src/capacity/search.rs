@@ -201,7 +201,7 @@ impl Search {
         }
     }
 
-    /// The action after a recovery; `well` says whether it succeeded.
+    /// The action after a recovery; `well`: whether it succeeded.
     pub(crate) fn recovered(&mut self, well: bool) -> Next {
         match self.now {
             Now::Recovering | Now::RecoveringToHold(_) if !well => self.done(Why::Gone),

@@ -7,7 +7,7 @@ use wec_acme::{Failure, FailureClass};
 pub(super) enum Ended {
     /// By this request.
     Now,
-    /// Before it: the CA says that it is revoked or deactivated.
+    /// Before it: the CA reports that it is revoked or deactivated.
     Before,
     /// The CA does not know it.
     Gone,

@@ -52,7 +52,7 @@ fn read(path: &str) -> Option<String> {
     std::fs::read_to_string(path).ok()
 }
 
-/// What the system says is available, or less if this process's group has a limit.
+/// What the system reports as available, or less if this process's group has a limit.
 fn free_memory() -> Option<u64> {
     let system = read("/proc/meminfo").and_then(|text| available(&text));
     let number = |path: &str| read(path)?.trim().parse::<u64>().ok();

@@ -61,7 +61,7 @@ pub(super) struct Figures {
     pub(super) log: String,
 }
 
-/// What to say of a log that is not complete; empty if it is.
+/// The note about a log that is not complete; empty if it is.
 pub(super) fn alarm(health: &Health) -> String {
     let missing = match health.log_failed {
         0 => String::new(),
