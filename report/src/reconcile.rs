@@ -149,8 +149,8 @@ pub struct Reconciliation {
     pub repeated_in_list: u64,
     /// Certificates in the log whose serial number one of another order has: each number counts once elsewhere.
     pub repeated_here: u64,
-    /// Whether the list may be in decimal: it has nothing but decimal digits, was read as hex, and nothing of it is in
-    /// the log.
+    /// Whether the list may be in decimal: it has only decimal digits, was read as hex, and nothing of it is in the
+    /// log.
     pub maybe_decimal: bool,
     /// Certificates in the log that are not in the list.
     pub only_here: u64,
@@ -447,7 +447,7 @@ impl Reconciliation {
         let repeated = repeated.map(|it| format!("{} {}", it.serial, it.request.text()));
         push_list(&mut text, "The serial number of another order", self.repeated_here, repeated);
         if self.maybe_decimal {
-            text += "\nThe list has nothing but decimal digits, and was read as hex: if it is decimal, give --decimal.\n";
+            text += "\nThe list has only decimal digits, and was read as hex: if it is decimal, give --decimal.\n";
         }
         text
     }

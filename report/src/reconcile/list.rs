@@ -149,7 +149,7 @@ pub struct CaList {
     pub(super) serials: HashMap<Serial, Listed>,
     /// Serial numbers that are there more than once.
     pub(super) repeated: u64,
-    /// Read as hex, it has nothing but decimal digits.
+    /// Read as hex, it has only decimal digits.
     pub(super) maybe_decimal: bool,
 }
 
