@@ -26,28 +26,28 @@ pub(crate) enum Identity<'a> {
     Key,
 }
 
-/// Writes a request's body. Only a JWS inside of another has no nonce (RFC 8555 §7.3.5).
-pub(crate) fn sign(
-    key: &SigningKey,
-    identity: Identity<'_>,
-    nonce: Option<&str>,
-    url: &str,
-    payload: &[u8],
-) -> Result<Bytes, Failure> {
-    sign_as(key.kind().alg(), key, identity, nonce, url, payload)
+/// What the protected header has beside the algorithm (RFC 8555 §6.2).
+#[derive(Clone, Copy)]
+pub(crate) struct Header<'a> {
+    pub(crate) identity: Identity<'a>,
+    /// Only a JWS inside of another has none (RFC 8555 §7.3.5).
+    pub(crate) nonce: Option<&'a str>,
+    pub(crate) url: &'a str,
+}
+
+/// Writes a request's body.
+pub(crate) fn sign(key: &SigningKey, header: Header<'_>, payload: &[u8]) -> Result<Bytes, Failure> {
+    sign_as(key.kind().alg(), key, header, payload)
 }
 
 /// The same with any algorithm in its header; the signature is that of the key's own.
 pub(crate) fn sign_as(
     alg: &str,
     key: &SigningKey,
-    identity: Identity<'_>,
-    nonce: Option<&str>,
-    url: &str,
+    header: Header<'_>,
     payload: &[u8],
 ) -> Result<Bytes, Failure> {
-    let mut envelope =
-        Envelope::new(&protected(alg, key, identity, nonce, url), payload, key.kind().signature_len());
+    let mut envelope = Envelope::new(&protected(alg, key, header), payload, key.kind().signature_len());
     let [first, second] = envelope.signed();
     let mut context = digest::Context::new(key.kind().digest());
     context.update(first);
@@ -59,14 +59,8 @@ pub(crate) fn sign_as(
 }
 
 /// A request whose signature is that of an empty message.
-pub(crate) fn sign_wrongly(
-    key: &SigningKey,
-    identity: Identity<'_>,
-    nonce: &str,
-    url: &str,
-    payload: &[u8],
-) -> Result<Bytes, Failure> {
-    let protected = protected(key.kind().alg(), key, identity, Some(nonce), url);
+pub(crate) fn sign_wrongly(key: &SigningKey, header: Header<'_>, payload: &[u8]) -> Result<Bytes, Failure> {
+    let protected = protected(key.kind().alg(), key, header);
     let mut envelope = Envelope::new(&protected, payload, key.kind().signature_len());
     let signature = key.sign(&digest::digest(key.kind().digest(), b""))?;
     envelope.close(signature.as_ref());
@@ -74,7 +68,7 @@ pub(crate) fn sign_wrongly(
 }
 
 /// The protected header (RFC 8555 §6.2).
-fn protected(alg: &str, key: &SigningKey, identity: Identity<'_>, nonce: Option<&str>, url: &str) -> Vec<u8> {
+fn protected(alg: &str, key: &SigningKey, Header { identity, nonce, url }: Header<'_>) -> Vec<u8> {
     let mut protected = Vec::with_capacity(256);
     protected.extend_from_slice(br#"{"alg":""#);
     protected.extend_from_slice(alg.as_bytes());
@@ -245,7 +239,8 @@ mod tests {
             for (identity, member) in
                 [(Identity::Key, "jwk"), (Identity::Account("https://ca.test/acct/1"), "kid")]
             {
-                let body = sign(key, identity, Some("nonce"), "https://ca.test/x", payload).unwrap();
+                let header = Header { identity, nonce: Some("nonce"), url: "https://ca.test/x" };
+                let body = sign(key, header, payload).unwrap();
                 let envelope: serde_json::Value = serde_json::from_slice(&body).unwrap();
                 assert_eq!(envelope.as_object().unwrap().len(), 3);
                 let protected: serde_json::Value =

@@ -19,7 +19,7 @@ impl MustFail {
         if !std::mem::take(&mut scene.must_fail) {
             return None;
         }
-        let faults = &scene.context.policy.validation_faults;
+        let faults = &scene.context.policy.choices.validation_faults;
         let fault = faults.draw(scene.rng, |fault| fault.is_possible(challenge))?;
         Some(Self { fault, challenge })
     }

@@ -24,6 +24,7 @@
 
 mod chain;
 mod choice;
+mod choices;
 mod composed;
 mod context;
 mod failing;
@@ -43,8 +44,9 @@ mod scene;
 mod steps;
 
 pub use choice::{Profile, RevocationReason};
+pub use choices::{Choices, Connections, StopBefore};
 pub use composed::{Step, Steps};
-pub use context::{Connections, Context, Policy, StopBefore};
+pub use context::{Context, Policy};
 pub use linger::{Linger, Removed, Remover};
 pub use member::{Member, Members};
 pub use mix::Mix;

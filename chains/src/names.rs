@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use strum::{EnumCount, IntoStaticStr, VariantArray};
-use wec_record::ChallengeType;
+use wec_record::{ChallengeType, Identifier};
 
 /// A kind of name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumCount, IntoStaticStr, VariantArray)]
@@ -37,12 +37,10 @@ impl NameKind {
     }
 
     /// The challenge types that can prove it.
-    pub const fn challenge_types(self) -> &'static [ChallengeType] {
+    pub fn challenge_types(self) -> &'static [ChallengeType] {
         match self {
-            Self::Wildcard => {
-                &[ChallengeType::Dns01, ChallengeType::DnsAccount01, ChallengeType::DnsPersist01]
-            }
-            Self::Ipv4 | Self::Ipv6 => &[ChallengeType::Http01, ChallengeType::TlsAlpn01],
+            Self::Wildcard => Identifier::Wildcard(String::new()).challenge_types(),
+            Self::Ipv4 | Self::Ipv6 => Identifier::Ip(Ipv4Addr::LOCALHOST.into()).challenge_types(),
             // With the labels of the drafts' types it would be longer than a name can be.
             Self::Longest => &ChallengeType::STANDARD,
             _ => &ChallengeType::ALL,

@@ -10,7 +10,7 @@ use wec_acme::{Authorization, AuthorizationStatus, Endpoint, Failure, FailureCla
 use wec_record::AuthorizationResult;
 
 use crate::failing::MustFail;
-use crate::scene::Scene;
+use crate::scene::{Scene, path_of};
 
 /// Where an authorization stands once its challenge has been answered.
 pub(crate) enum Validation {
@@ -31,13 +31,6 @@ pub(crate) fn looked_at(scene: &mut Scene<'_>, url: &str, authorization: &Author
         settled: if is_final { last_done(scene) } else { 0 },
     });
     scene.notes.authorizations.len() - 1
-}
-
-/// The path of a URL, and what follows it: what a CA's own records call the resource by, and unique, which its last segment
-/// need not be.
-pub(crate) fn path_of(url: &str) -> &str {
-    let authority = url.find("://").map_or(0, |scheme| scheme + 3);
-    url[authority..].find('/').map_or(url, |path| &url[authority + path..])
 }
 
 /// Notes when its challenge was answered, by the attempts after the first `sent_before`, and whether it is final with that.

@@ -11,7 +11,8 @@ use wec_acme::clock::{Deadline, reading};
 use wec_acme::{Behaviour, Failure, FailureClass, MOST_STEPS, Subject, Trace};
 use wec_record::{Chain, ChainResult};
 
-use crate::context::{Connections, Context};
+use crate::choices::Connections;
+use crate::context::Context;
 use crate::member::Member;
 use crate::present::Presented;
 use crate::scene::{Notes, Outcome, Scene};
@@ -59,14 +60,14 @@ async fn run_for(
 ) -> Option<ChainResult> {
     let started = context.clock.now();
     let mut trace = Trace::new(context.clock).within(context.right.as_ref().map(Deadline::begin));
-    let behaviour = context.policy.behaviours.draw(rng, |_| true).unwrap_or_default();
+    let behaviour = context.policy.choices.behaviours.draw(rng, |_| true).unwrap_or_default();
     if behaviour != Behaviour::Proper {
         let abandons = behaviour == Behaviour::Abandons;
         trace.behave(behaviour, NonZeroU8::new(if abandons { rng.random_range(1..=MOST_STEPS) } else { 0 }));
     }
     let mut presented = Presented::default();
     let stranger;
-    let context = if context.policy.connections == Connections::PerChain {
+    let context = if context.policy.choices.connections == Connections::PerChain {
         // Few chains need it, so it is not part of every worker's memory.
         stranger = Box::new(context.with(context.client.stranger()));
         &*stranger

@@ -14,7 +14,6 @@ use crate::issuance;
 use crate::member::Member;
 use crate::names::{self, NameKind};
 use crate::present::Presented;
-use crate::proofs::path_of;
 
 /// The data of one run of a chain.
 pub(crate) struct Scene<'a> {
@@ -80,8 +79,9 @@ impl Scene<'_> {
     pub(crate) fn new_names(&mut self) -> Vec<String> {
         let context = self.context;
         let (policy, state) = (&context.policy, &context.state);
-        let provable = |types: &[ChallengeType]| policy.challenges.items().any(|kind| types.contains(&kind));
-        if self.draws(policy.repeat_names)
+        let provable =
+            |types: &[ChallengeType]| policy.choices.challenges.items().any(|kind| types.contains(&kind));
+        if self.draws(policy.choices.repeat_names)
             && let Some(names) = state.names_of_a_certificate()
             && names.iter().all(|name| provable(Identifier::of(name).challenge_types()))
         {
@@ -101,21 +101,29 @@ impl Scene<'_> {
 
     /// Draws a profile for a new order, and notes it for the result.
     pub(crate) fn draw_profile(&mut self) {
-        let profile: Profile = self.context.policy.profiles.draw(self.rng, |_| true).unwrap_or_default();
+        let profile: Profile =
+            self.context.policy.choices.profiles.draw(self.rng, |_| true).unwrap_or_default();
         self.notes.profile = profile.name().unwrap_or_default().to_owned();
     }
+}
+
+/// The path of a URL, and what follows it: what a CA's own records call the resource by, and unique, which its last segment
+/// need not be.
+pub(crate) fn path_of(url: &str) -> &str {
+    let authority = url.find("://").map_or(0, |scheme| scheme + 3);
+    url[authority..].find('/').map_or(url, |path| &url[authority + path..])
 }
 
 /// Names, as many and of the kinds that the policy draws; `plain` makes the plain name at a place.
 fn drawn_names(policy: &Policy, rng: &mut StdRng, plain: impl Fn(u32) -> String) -> Vec<String> {
     let provable = |kind: NameKind| {
-        policy.challenges.items().any(|challenge| kind.challenge_types().contains(&challenge))
+        policy.choices.challenges.items().any(|challenge| kind.challenge_types().contains(&challenge))
     };
-    let count = policy.names.at(rng.random());
+    let count = policy.choices.names.at(rng.random());
     let mut names = Vec::with_capacity(count as usize);
     for place in 0..count {
-        let kind = policy.name_kinds.draw(rng, provable).unwrap_or(NameKind::Plain);
-        let name = names::of_kind(kind, plain(place), rng.random(), &policy.ip_networks);
+        let kind = policy.choices.name_kinds.draw(rng, provable).unwrap_or(NameKind::Plain);
+        let name = names::of_kind(kind, plain(place), rng.random(), &policy.choices.ip_networks);
         // A small network has few addresses.
         if !names.contains(&name) {
             names.push(name);

@@ -25,7 +25,7 @@ pub(crate) async fn new_order(
 ) -> Result<Box<Order>, Failure> {
     let context = scene.context;
     let now = context.client.ca_clock().unix_now();
-    let validity = context.policy.validity.map(|length| AskedValidity {
+    let validity = context.policy.choices.validity.map(|length| AskedValidity {
         not_before_unix: now,
         not_after_unix: now.saturating_add_unsigned(length.as_secs()),
     });
@@ -165,7 +165,7 @@ async fn prove(
         },
     };
     // A validation that must fail has no detour.
-    let data = match must_fail.is_none() && scene.draws(scene.context.policy.detours) {
+    let data = match must_fail.is_none() && scene.draws(scene.context.policy.choices.detours) {
         true => detour(data),
         false => vec![data],
     };
@@ -213,7 +213,7 @@ fn pick<'a>(
     scene: &mut Scene<'_>,
     authorization: &'a Authorization,
 ) -> Result<(&'a Challenge, ChallengeType), Failure> {
-    let enabled = &scene.context.policy.challenges;
+    let enabled = &scene.context.policy.choices.challenges;
     // Without the CA's name there is no record for dns-persist-01.
     let has_name = |challenge: &&Challenge| {
         challenge.kind != Some(ChallengeType::DnsPersist01) || !challenge.issuer_domain_names.is_empty()
@@ -239,11 +239,11 @@ pub(crate) async fn issue(
     order: &Order,
     names: &[String],
 ) -> Result<NewCertificate, Failure> {
-    let with_common_name = scene.draws(scene.context.policy.common_name);
+    let with_common_name = scene.draws(scene.context.policy.choices.common_name);
     let context = scene.context;
     let Scene { trace, rng, .. } = scene;
     let policy = &context.policy;
-    let kind = policy.key_types.draw(*rng, |_| true).unwrap_or_default();
+    let kind = policy.choices.key_types.draw(*rng, |_| true).unwrap_or_default();
     let (key, csr) = loop {
         let drawn = trace.keygen(|| {
             let Some(key) = policy.keys.certificate_key(kind)? else { return Ok(None) };
@@ -280,7 +280,7 @@ pub(crate) async fn issue(
         .check(&pem, names, &key, now)
         .inspect_err(|_| scene.notes.serial = wec_acme::serial_of(&pem).unwrap_or_default())?;
     scene.notes.serial.clone_from(&checked.serial_hex);
-    if policy.validity.is_some()
+    if policy.choices.validity.is_some()
         && let Some(asked) = order.not_after_unix()
         && asked.abs_diff(checked.not_after_unix) > 1
     {

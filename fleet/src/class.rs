@@ -4,7 +4,7 @@
 //! Single facts about real fleets are published, but not the shares of clients. The default weights are an
 //! assumption that fits these facts: see `docs/adr/0080-cohorts-and-client-classes.md`.
 
-use crate::time::DAY;
+use crate::time::{DAY, duration_text};
 
 /// Starts of the same moment of a cron table are spread over this many seconds.
 pub const START_SPREAD: i32 = 30;
@@ -90,6 +90,24 @@ pub enum Notice {
 pub const EXPONENTIAL: &[i32] = &[60, 120, 240, 480, 960, 1_920, 3_840, 7_680, 15_360, 21_600];
 /// The back-off of certmagic, Caddy's library.
 pub const CERTMAGIC: &[i32] = &[60, 120, 120, 300, 600, 1_200, 1_200, 1_800, 1_800, 3_600, 10_800, 21_600];
+
+impl ClientClass {
+    /// What it does after a 503, for people.
+    pub fn after_503(&self) -> String {
+        let mut text = match self.retry {
+            Retry::NextLook => "at its next look".to_owned(),
+            Retry::Intervals(intervals) => {
+                let bound = |place: Option<&i32>| duration_text(place.copied().unwrap_or(0));
+                format!("in {} to {}", bound(intervals.first()), bound(intervals.last()))
+            }
+            Retry::HotLoop(seconds) => format!("every {}", duration_text(seconds)),
+        };
+        if self.keeps_retry_after {
+            text.push_str(", not before Retry-After");
+        }
+        text
+    }
+}
 
 /// The classes, in the order of settings, figures and cohorts.
 pub const CLASSES: &[ClientClass] = &[

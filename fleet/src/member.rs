@@ -8,7 +8,6 @@
 //! | expired | when it became due | as above | as above; it is served as any other |
 
 use crate::Second;
-use crate::scenario::Scenario;
 use crate::seat::Times;
 
 /// The expiry of a member without a certificate yet.
@@ -57,10 +56,9 @@ impl State {
         self.due != NOT_DUE && !self.is(EXPIRED)
     }
 
-    /// After a certificate was issued at `now`.
+    /// After a certificate with this lifetime was issued at `now`.
     #[must_use]
-    pub fn renewed(&self, scenario: &Scenario, times: &Times, now: Second) -> Self {
-        let lifetime = scenario.lifetime_at(now);
+    pub fn renewed(&self, lifetime: Second, times: &Times, now: Second) -> Self {
         Self {
             expiry: now.saturating_add(lifetime),
             due: NOT_DUE,

@@ -297,7 +297,7 @@ impl Recorder {
         let classes =
             scenario.classes.iter().zip(&self.classes).map(|((class, _), (flow, peak))| ClassFigures {
                 name: class.name.to_owned(),
-                takes_503: crate::text::after_503(class),
+                takes_503: class.after_503(),
                 total: (*flow).into(),
                 peak: *peak,
             });

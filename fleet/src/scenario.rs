@@ -43,6 +43,15 @@ pub struct CaModel {
     pub latency: i32,
 }
 
+/// A seat of a class.
+#[derive(Clone, Copy)]
+struct Seat<'a> {
+    /// The place of the class in the scenario.
+    place: usize,
+    times: &'a Times,
+    seat: u16,
+}
+
 impl Scenario {
     /// The classes with the times of their seats.
     pub fn times(&self) -> Vec<Times> {
@@ -71,21 +80,15 @@ impl Scenario {
                 passed += times.weight(seat);
                 let members = scaled(count, passed, total) - before;
                 if members > 0 {
-                    self.seated(place, times, seat, members, &mut each);
+                    self.seated(Seat { place, times, seat }, members, &mut each);
                 }
             }
         }
     }
 
     /// The members of one seat, evenly over those looks of the past whose certificates are not renewed yet.
-    fn seated(
-        &self,
-        place: usize,
-        times: &Times,
-        seat: u16,
-        members: u64,
-        each: &mut impl FnMut(State, u32),
-    ) {
+    fn seated(&self, of: Seat<'_>, members: u64, each: &mut impl FnMut(State, u32)) {
+        let Seat { times, seat, .. } = of;
         let cycle = times.renewal(seat, 0, self.lifetime).max(1);
         // Numbered backwards from the start.
         let mut looks = times.looks_within(cycle) + 1;
@@ -97,7 +100,7 @@ impl Scenario {
         let turn = hash(times.seed ^ 0xf1ee7, u64::from(seat)) % looks;
         let mut at = |number: u64, count| {
             let look = times.look_before_start(seat, (number + turn) % looks);
-            self.issued(place, times, seat, look, count, each);
+            self.issued(of, look, count, each);
         };
         if members < looks {
             (1..=members).for_each(|member| at((member * looks).div_ceil(members) - 1, 1));
@@ -107,15 +110,8 @@ impl Scenario {
         }
     }
 
-    fn issued(
-        &self,
-        place: usize,
-        times: &Times,
-        seat: u16,
-        at: Second,
-        members: u64,
-        each: &mut impl FnMut(State, u32),
-    ) {
+    fn issued(&self, of: Seat<'_>, at: Second, members: u64, each: &mut impl FnMut(State, u32)) {
+        let Seat { place, times, seat } = of;
         let mut attempt = times.renewal(seat, at, self.lifetime);
         if attempt < 0 {
             attempt = times.look(seat, 0);

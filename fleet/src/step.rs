@@ -173,7 +173,7 @@ impl Ledger {
         if state.is(REVOKED) {
             self.tick.revoked -= n;
         }
-        state.renewed(scenario, times, now)
+        state.renewed(scenario.lifetime_at(now), times, now)
     }
 
     /// The CA refuses them, or does not answer.

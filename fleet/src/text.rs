@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::class::{ClientClass, Retry};
+use crate::class::ClientClass;
 use crate::outlook::{Outlook, Totals, Window};
 use crate::scenario::Scenario;
 use crate::time::{date_text, duration_text, rate_text};
@@ -206,7 +206,7 @@ pub fn by_class(classes: &[(ClientClass, Totals)]) -> String {
     rows.extend(classes.iter().map(|(class, totals)| {
         let Totals { orders, issued, late, expired, refused, failed, .. } = *totals;
         let counts = [orders, issued, refused, failed, late, expired].map(count);
-        [vec![class.name.to_owned()], counts.to_vec(), vec![after_503(class)]].concat()
+        [vec![class.name.to_owned()], counts.to_vec(), vec![class.after_503()]].concat()
     }));
     table(&rows)
 }
@@ -228,22 +228,6 @@ fn table(rows: &[Vec<String>]) -> String {
         debug_assert_eq!(row.len(), columns);
         text.push_str(line.trim_end());
         text.push('\n');
-    }
-    text
-}
-
-/// What a class does after a 503.
-pub fn after_503(class: &ClientClass) -> String {
-    let mut text = match class.retry {
-        Retry::NextLook => "at its next look".to_owned(),
-        Retry::Intervals(intervals) => {
-            let bound = |place: Option<&i32>| duration_text(place.copied().unwrap_or(0));
-            format!("in {} to {}", bound(intervals.first()), bound(intervals.last()))
-        }
-        Retry::HotLoop(seconds) => format!("every {}", duration_text(seconds)),
-    };
-    if class.keeps_retry_after {
-        text.push_str(", not before Retry-After");
     }
     text
 }

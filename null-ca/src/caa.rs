@@ -3,9 +3,10 @@
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{RData, RecordType};
 
+use crate::challenge::Validated;
 use crate::config::ISSUER_NAME;
+use crate::dns::{ask, question};
 use crate::reply::{Kind, Problem};
-use crate::validation::{Validated, ask, question};
 
 /// A property of a record set.
 #[derive(Clone, Debug, PartialEq, Eq)]

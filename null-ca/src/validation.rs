@@ -2,7 +2,7 @@
 //! configured address for all names. Real CAs resolve the name and validate from several places; this CA
 //! validates once. tls-alpn-01 uses only TLS 1.3.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use aws_lc_rs::digest;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use hickory_proto::op::{Message, Query, ResponseCode};
+use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{Name, RData, RecordType};
 use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt, Empty, Limited};
@@ -20,8 +20,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, verify_tls13_signature_with_raw_key};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, UdpSocket};
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -31,7 +30,9 @@ use x509_parser::der_parser::asn1_rs::{Oid, oid};
 use x509_parser::prelude::FromDer;
 
 use crate::caa;
+use crate::challenge::Validated;
 use crate::config::{ISSUER_NAME, Validation};
+use crate::dns::{ask, question};
 use crate::issuer::name_of;
 use crate::reply::{Kind, Problem};
 
@@ -46,23 +47,10 @@ pub(crate) struct Validator {
     at_once: Semaphore,
 }
 
-/// The data of one challenge for the validator.
-pub(crate) struct Validated {
-    pub(crate) kind: ChallengeType,
-    pub(crate) identifier: Identifier,
-    /// The account's URL.
-    pub(crate) account: String,
-    pub(crate) token: String,
-    pub(crate) key_authorization: String,
-}
-
 const MOST_AT_ONCE: usize = 512;
 
 /// The same as Boulder's.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Time limit of a UDP answer; then the query is sent once more.
-const UDP_PATIENCE: Duration = Duration::from_secs(3);
 
 /// A key authorization has some 90 bytes; a much longer response does not answer the challenge.
 const LONGEST_RESPONSE: usize = 4096;
@@ -343,49 +331,6 @@ fn is_persistent(record: &str, account: &str, is_wildcard: bool, now: UnixTime) 
     lasts
         && value("accounturi") == Some(account)
         && (!is_wildcard || value("policy").is_some_and(|policy| policy.eq_ignore_ascii_case("wildcard")))
-}
-
-pub(crate) fn question(name: &str, kind: RecordType) -> Result<Message, String> {
-    let asked = Name::from_ascii(name).map_err(|error| format!("`{name}`: {error}"))?;
-    let mut question = Message::query();
-    question.metadata.recursion_desired = true;
-    question.add_query(Query::query(asked, kind));
-    Ok(question)
-}
-
-pub(crate) async fn ask(question: &Message, target: SocketAddr) -> std::io::Result<Message> {
-    let wire = question.to_vec().map_err(std::io::Error::other)?;
-    let answer = match timeout(UDP_PATIENCE, ask_udp(&wire, question.metadata.id, target)).await {
-        Ok(answer) => answer?,
-        Err(_) => ask_udp(&wire, question.metadata.id, target).await?,
-    };
-    if !answer.metadata.truncation {
-        return Ok(answer);
-    }
-    let mut tcp = TcpStream::connect(target).await?;
-    let length = u16::try_from(wire.len()).map_err(std::io::Error::other)?;
-    tcp.write_all(&[&length.to_be_bytes(), wire.as_slice()].concat()).await?;
-    let mut answer = vec![0; usize::from(tcp.read_u16().await?)];
-    tcp.read_exact(&mut answer).await?;
-    Message::from_vec(&answer).map_err(std::io::Error::other)
-}
-
-async fn ask_udp(wire: &[u8], id: u16, target: SocketAddr) -> std::io::Result<Message> {
-    let any: SocketAddr = match target {
-        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-    };
-    let socket = UdpSocket::bind(any).await?;
-    socket.connect(target).await?;
-    socket.send(wire).await?;
-    let mut answer = [0; 4096];
-    loop {
-        let length = socket.recv(&mut answer).await?;
-        let message = Message::from_vec(&answer[..length]).map_err(std::io::Error::other)?;
-        if message.metadata.id == id {
-            return Ok(message);
-        }
-    }
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ fn connections(plan: &Plan) -> u64 {
     let shared = if plan.http == HttpVersion::Http2 { threads } else { threads.saturating_mul(most) };
     let of = |scenario: &&crate::scenario::Scenario| scenario.load.workers().peak() as u64;
     let (sharing, apart): (Vec<_>, Vec<_>) =
-        plan.scenarios.iter().partition(|scenario| scenario.connections == Connections::Shared);
+        plan.scenarios.iter().partition(|scenario| scenario.choices.connections == Connections::Shared);
     let sharing: u64 = sharing.iter().map(of).sum();
     apart.iter().map(of).sum::<u64>() + sharing.min(shared)
 }

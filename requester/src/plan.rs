@@ -108,7 +108,7 @@ impl Plan {
     /// How long challenge data can be needed: the longest time of the largest order's authorizations, and the
     /// linger time. A store with expiry removes it then.
     pub fn challenge_ttl(&self) -> Duration {
-        let names = self.scenarios.iter().map(|scenario| scenario.names_per_order.most()).max().unwrap_or(1);
+        let names = self.scenarios.iter().map(|scenario| scenario.choices.names.most()).max().unwrap_or(1);
         let polls = self.patience.poll_timeout.saturating_mul(names.max(1));
         [self.request_timeout, self.challenge_linger, Duration::from_secs(60)]
             .into_iter()

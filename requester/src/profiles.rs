@@ -13,7 +13,7 @@ use crate::plan::Plan;
 /// # Errors
 /// [`StartError::Profiles`], with the offered ones.
 pub(crate) fn check(plan: &Plan, meta: &Meta) -> Result<(), StartError> {
-    let wanted = plan.scenarios.iter().flat_map(|scenario| scenario.profile.items());
+    let wanted = plan.scenarios.iter().flat_map(|scenario| scenario.choices.profiles.items());
     let missing: BTreeSet<String> = wanted
         .filter_map(|profile| profile.name().map(str::to_owned))
         .filter(|name| !meta.profiles.contains_key(name))

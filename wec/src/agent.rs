@@ -17,9 +17,9 @@ mod follow;
 mod part;
 #[cfg(test)]
 mod tests;
+mod this_agent;
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
@@ -40,8 +40,8 @@ use wec_requester::{
 };
 use wec_startup::{Exit, Stop, Undisclosed, node_name, parse_node_name, say, show};
 
-use self::admin::Admin;
-use self::follow::Agent;
+use self::admin::{Admin, AdminAt, parse_admin};
+use self::this_agent::Agent;
 
 const AGENT: &str = "Agent";
 /// How long to wait for the earlier process of this agent to be seen as dead, which takes 10 s.
@@ -105,25 +105,6 @@ pub(crate) struct Options {
     delivery: DeliveryOptions,
     #[command(flatten)]
     local: Flags<LocalKeys>,
-}
-
-/// Where the admin port is.
-#[derive(Clone, Copy, Debug)]
-enum AdminAt {
-    Off,
-    At(SocketAddr),
-}
-
-fn parse_admin(text: &str) -> Result<AdminAt, String> {
-    if text == "off" {
-        return Ok(AdminAt::Off);
-    }
-    let address: SocketAddr =
-        text.parse().map_err(|_| "is neither an address like 127.0.0.1:7071 nor off".to_owned())?;
-    if !address.ip().is_loopback() {
-        return Err("has no token, so it must be on loopback: 127.0.0.1:7071".to_owned());
-    }
-    Ok(AdminAt::At(address))
 }
 
 fn parse_secret(text: &str) -> Result<SecretRef, String> {
@@ -326,6 +307,3 @@ fn strength_of(calibration: &Calibration) -> Strength {
         workers: calibration.workers,
     }
 }
-
-/// The default address of the admin port.
-const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7071);

@@ -17,26 +17,9 @@ use wec_requester::{Flags, connect};
 use wec_startup::{Exit, Stop, report as print, say};
 use wec_store::{Catalogue, Left, State, StateOptions, StoredCa, redacted};
 
-use self::cleaner::{Cleaner, Extent};
+use self::cleaner::{Cleaner, Extent, Progress};
 use self::done::{Done, things};
-use crate::run::resolve;
-
-/// Keys of a plan that matter for a CA and what is stored of it.
-const KEYS: [&str; 13] = [
-    "config",
-    "directory",
-    "cacert",
-    "insecure",
-    "client_cert",
-    "client_key",
-    "allow_host",
-    "authorised_by",
-    "state",
-    "http",
-    "connect_to",
-    "source_address",
-    "request_timeout",
-];
+use crate::run::{is_of_ca, resolve};
 
 /// The flags of this command.
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +27,7 @@ pub(crate) enum Cleaning {}
 
 impl Command for Cleaning {
     fn takes(key: &Key) -> bool {
-        KEYS.contains(&key.name)
+        is_of_ca(key) || key.name == "state"
     }
 }
 
@@ -133,8 +116,17 @@ pub(crate) async fn clean(options: Options, stop: Stop) -> anyhow::Result<Exit> 
     let in_use = State::open(&plan.state, directory, small).await?;
     let mut pace = interval(Duration::from_secs_f64(1.0 / options.rate));
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let stored = (catalogue, stored.clone());
-    let mut cleaner = Cleaner::new(client, clock, pace, stop.clone(), stored, extent);
+    let mut cleaner = Cleaner {
+        client,
+        clock,
+        pace,
+        stop: stop.clone(),
+        catalogue,
+        stored: stored.clone(),
+        extent,
+        done: Done::default(),
+        progress: Progress::default(),
+    };
     let mut outcome = cleaner.clean().await;
     match cleaner.catalogue.left(&cleaner.stored, cleaner.client.ca_clock().unix_now()).await {
         Ok(left) => cleaner.done.left = left,

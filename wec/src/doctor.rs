@@ -20,18 +20,10 @@ use wec_startup::{Exit, Stop, TextStyle, report as print, say};
 use self::finding::{Check, Finding, Report};
 use self::order::Watched;
 use crate::calibrate;
-use crate::run::resolve;
+use crate::run::{is_of_ca, resolve};
 
-/// Keys of a plan that matter for the checks.
-const KEYS: [&str; 30] = [
-    "config",
-    "directory",
-    "cacert",
-    "insecure",
-    "client_cert",
-    "client_key",
-    "allow_host",
-    "authorised_by",
+/// Other keys of a plan that matter for the checks.
+const KEYS: [&str; 18] = [
     "contact",
     "eab_kid",
     "eab_file",
@@ -46,12 +38,8 @@ const KEYS: [&str; 30] = [
     "http01_listen",
     "tlsalpn01_listen",
     "dns_listen",
-    "http",
-    "connect_to",
-    "source_address",
     "max_connections",
     "threads",
-    "request_timeout",
     "poll_timeout",
     "poll_interval",
 ];
@@ -62,7 +50,7 @@ pub(crate) enum Checking {}
 
 impl Command for Checking {
     fn takes(key: &Key) -> bool {
-        KEYS.contains(&key.name)
+        is_of_ca(key) || KEYS.contains(&key.name)
     }
 }
 
@@ -134,16 +122,4 @@ async fn examine(plan: &Plan, no_order: bool) -> Watched {
     let watched = order::watch(plan, &client, clock).await;
     findings.extend(watched.findings);
     Watched { findings, ..watched }
-}
-
-/// The command that checks what a plan's run would meet.
-pub(crate) fn command_for(plan: &Plan) -> String {
-    let mut command = format!("wec doctor --directory {}", wec_text::without_query(plan.directory.as_str()));
-    if let Some(cacert) = &plan.cacert {
-        command += &format!(" --cacert {}", cacert.display());
-    }
-    if plan.insecure {
-        command += " --insecure true";
-    }
-    command
 }

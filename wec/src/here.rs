@@ -29,7 +29,6 @@ use wec_requester::{
 use wec_startup::{Exit, Stop, TextStyle, node_name, say, told};
 use wec_store::{ChallengeWriter, MemoryChallenges};
 
-use crate::doctor;
 use crate::junit::{self, Outcome};
 use crate::kept_page::KeptPage;
 use crate::output::{OutputOptions, Page};
@@ -68,7 +67,7 @@ pub(crate) async fn run_controlled(
     stop: Stop,
 ) -> anyhow::Result<Exit> {
     let output = here.output.clone();
-    let check = doctor::command_for(&here.plan);
+    let check = doctor_command(&here.plan);
     let outcome = run_and_conclude(here, controller, stop).await;
     output.leave_failure(&outcome);
     outcome.map_err(|error| pointed(error, &check))
@@ -102,7 +101,7 @@ async fn run_and_conclude(
     output.leave("the summary", || junit::junit(&told), &ended.log, text, snapshot)?;
     let exit = verdict(snapshot, nothing.as_deref(), none);
     if nothing.is_some() && none.is_none() {
-        say(format_args!("step by step: {}", doctor::command_for(&plan)));
+        say(format_args!("step by step: {}", doctor_command(&plan)));
     }
     if let Some(webhook) = &output.report_to.webhook {
         wec_consumer::notify(webhook, &notice(snapshot, exit, &ended.log)).await;
@@ -540,6 +539,18 @@ fn verdict(snapshot: &Snapshot, nothing: Option<&str>, none: Option<(Exit, &str)
         None if broken.is_empty() && nothing.is_none() => Exit::Passed,
         None => Exit::Failed,
     }
+}
+
+/// The command that checks what a plan's run would meet.
+fn doctor_command(plan: &Plan) -> String {
+    let mut command = format!("wec doctor --directory {}", wec_text::without_query(plan.directory.as_str()));
+    if let Some(cacert) = &plan.cacert {
+        command += &format!(" --cacert {}", cacert.display());
+    }
+    if plan.insecure {
+        command += " --insecure true";
+    }
+    command
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use url::Url;
 use wec_analytics::counted;
 use wec_board::{By, Change, SessionState};
 use wec_record::Chain;
-use wec_requester::config::{Command, Key, Mistakes, Place, Settings};
+use wec_requester::config::{Command, Mistakes, Settings};
 use wec_requester::executor::Load;
 use wec_requester::picker::Weights;
 use wec_requester::{Flags, Plan, Scenario};
@@ -62,18 +62,11 @@ pub(crate) struct Options {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Filling {}
 
-/// The keys that are set beside the load.
-const BY_SIZE: [&str; 5] =
-    ["abandon", "stop_before", "limit_registrations", "limit_authorizations", "limit_certificates"];
-
 impl Command for Filling {
-    fn takes(key: &Key) -> bool {
-        key.place != Place::Search && !["directory", "workers"].contains(&key.name)
-    }
-
-    fn refuses(key: &Key) -> bool {
-        key.sets_load || BY_SIZE.contains(&key.name)
-    }
+    const OWN: &'static [&'static str] = &["directory", "workers"];
+    const SETS_LOAD: bool = true;
+    const SETS: &'static [&'static str] =
+        &["abandon", "stop_before", "limit_registrations", "limit_authorizations", "limit_certificates"];
 }
 
 /// What is stored, or is to be.

@@ -60,8 +60,8 @@ fn speed(text: &str) -> Result<f64, String> {
 pub(crate) async fn replay(options: Options, stop: Stop) -> anyhow::Result<Exit> {
     let Options { logs, speed, drive, strict, page_hosts, flags, output } = options;
     if let Some(directory) = drive {
-        let load = (directory, speed.unwrap_or(1.0));
-        return drive::drive(load, logs, strict, flags, output, stop).await;
+        let recorded = drive::Recorded { logs, strict, directory, speed: speed.unwrap_or(1.0) };
+        return drive::drive(recorded, flags, output, stop).await;
     }
     if let Err(error) = only_shown(speed, &flags, &output) {
         say(format_args!("error: {error}"));

@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use wec_record::plan::{MAX_WORKERS, Stage};
-use wec_requester::config::{Command, Decided, Key, Mistakes, Place, Push};
+use wec_requester::config::{Command, Decided, Key, Mistakes, Push};
 use wec_requester::{Flags, Plan, PlanOptions};
 use wec_startup::{Exit, Stop, say};
 
@@ -69,10 +69,6 @@ pub(crate) struct Aseq {
 pub(crate) enum Constant {}
 
 impl Command for Constant {
-    fn takes(key: &Key) -> bool {
-        key.place != Place::Search
-    }
-
     fn refuses(key: &Key) -> bool {
         key.sets_load && !["think_time", "start_at", "after", "weights", "warm_up"].contains(&key.name)
     }
@@ -91,10 +87,6 @@ impl Command for Constant {
 pub(crate) enum Stepped {}
 
 impl Command for Stepped {
-    fn takes(key: &Key) -> bool {
-        Constant::takes(key)
-    }
-
     fn refuses(key: &Key) -> bool {
         Constant::refuses(key) || key.name == "run_time"
     }
@@ -196,6 +188,8 @@ fn interval(text: &str) -> Result<Duration, String> {
 
 #[cfg(test)]
 mod tests {
+    use wec_requester::config::Place;
+
     use super::*;
 
     #[test]

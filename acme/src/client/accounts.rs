@@ -14,7 +14,7 @@ use crate::authorization::{Authorization, AuthorizationStatus};
 use crate::endpoint::Endpoint;
 use crate::exchange::Trace;
 use crate::failure::Failure;
-use crate::jws::{self, Identity};
+use crate::jws::{self, Header, Identity};
 use crate::key::AccountKey;
 use crate::link;
 
@@ -91,7 +91,8 @@ impl Client {
         inner.extend_from_slice(br#","oldKey":"#);
         inner.extend_from_slice(account.key.signing().jwk().as_bytes());
         inner.push(b'}');
-        let payload = jws::sign(new.signing(), Identity::Key, None, url, &inner)?;
+        let header = Header { identity: Identity::Key, nonce: None, url };
+        let payload = jws::sign(new.signing(), header, &inner)?;
         let step = Step::new(Endpoint::KeyChange, url, &[200]);
         self.signed(trace, step, by(account, &payload), |_, _, _| Ok(())).await?;
         Ok(Account { url: account.url.clone(), key: Arc::clone(new) })

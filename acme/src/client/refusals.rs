@@ -15,7 +15,7 @@ use crate::attempt::Attempt;
 use crate::endpoint::Endpoint;
 use crate::exchange::Trace;
 use crate::failure::Failure;
-use crate::jws::{self, Identity};
+use crate::jws::{self, Header, Identity};
 use crate::key::AccountKey;
 use crate::problem::Problem;
 use crate::transport::Response;
@@ -112,7 +112,8 @@ impl Client {
         let sign = |nonce: &str| {
             *used.lock().unwrap_or_else(PoisonError::into_inner) = nonce.into();
             let identity = Identity::Account(&account.url);
-            jws::sign(account.key.signing(), identity, Some(nonce), &account.url, b"")
+            let header = Header { identity, nonce: Some(nonce), url: &account.url };
+            jws::sign(account.key.signing(), header, b"")
         };
         self.signed_by(trace, step, sign, |_, _, _| Ok(())).await?;
         Ok(used.into_inner().unwrap_or_else(PoisonError::into_inner))
@@ -127,14 +128,17 @@ fn forge(
     url: &str,
     payload: &[u8],
 ) -> Result<Bytes, Failure> {
-    let (key, identity) = (account.key.signing(), Identity::Account(&account.url));
+    let key = account.key.signing();
+    let header = Header { identity: Identity::Account(&account.url), nonce: Some(nonce), url };
     match flaw {
-        Flaw::None | Flaw::ReplayedNonce => jws::sign(key, identity, Some(nonce), url, payload),
-        Flaw::ForeignNonce => jws::sign(key, identity, Some("Zm9yZWlnbi1ub25jZS1vZi13ZWM"), url, payload),
-        Flaw::BadSignature => jws::sign_wrongly(key, identity, nonce, url, payload),
-        Flaw::WrongUrl => jws::sign(key, identity, Some(nonce), &format!("{url}/elsewhere"), payload),
-        Flaw::Algorithm => jws::sign_as("HS256", key, identity, Some(nonce), url, payload),
-        Flaw::ForeignKey(other) => jws::sign(other.signing(), identity, Some(nonce), url, payload),
+        Flaw::None | Flaw::ReplayedNonce => jws::sign(key, header, payload),
+        Flaw::ForeignNonce => {
+            jws::sign(key, Header { nonce: Some("Zm9yZWlnbi1ub25jZS1vZi13ZWM"), ..header }, payload)
+        }
+        Flaw::BadSignature => jws::sign_wrongly(key, header, payload),
+        Flaw::WrongUrl => jws::sign(key, Header { url: &format!("{url}/elsewhere"), ..header }, payload),
+        Flaw::Algorithm => jws::sign_as("HS256", key, header, payload),
+        Flaw::ForeignKey(other) => jws::sign(other.signing(), header, payload),
     }
 }
 

@@ -17,7 +17,7 @@ use crate::ca_clock;
 use crate::endpoint::Endpoint;
 use crate::exchange::Trace;
 use crate::failure::Failure;
-use crate::jws::{self, Identity};
+use crate::jws::{self, Header, Identity};
 use crate::key::SigningKey;
 use crate::nonce::Nonce;
 use crate::policy::Policy;
@@ -34,7 +34,8 @@ impl Client {
         Signed { key, identity, payload }: Signed<'_>,
         read: impl Fn(&Self, &Attempt<'_>, &Response) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let sign = |nonce: &str| jws::sign(key, identity, Some(nonce), step.url, payload);
+        let sign =
+            |nonce: &str| jws::sign(key, Header { identity, nonce: Some(nonce), url: step.url }, payload);
         self.signed_by(trace, step, sign, read).await
     }
 

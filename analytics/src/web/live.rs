@@ -179,25 +179,46 @@ pub(super) async fn live(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
-    let permit = web.watcher()?;
+    let seconds = web.seconds()?;
     let run = Some(web.run(&id).await?).filter(|_| id != CURRENT);
     let seen = headers.get("last-event-id").and_then(|id| Seen::parse(id.to_str().ok()?));
-    let watcher = Watcher { web, run, seen, period: every_second(), over: false, _permit: permit };
+    let watcher = Watcher { web, run, seen, seconds };
     Ok(Sse::new(stream::unfold(watcher, Watcher::next)).keep_alive(KeepAlive::default()))
 }
 
-/// The ticks of a stream of figures.
-pub(super) fn every_second() -> Interval {
-    let mut period = tokio::time::interval(PERIOD);
-    period.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    period
+impl Web {
+    /// Counts one more page that watches, while its seconds exist.
+    pub(super) fn seconds(&self) -> Result<Seconds, ApiError> {
+        let permit = Arc::clone(&self.watchers).try_acquire_owned();
+        let permit = permit
+            .map_err(|_| ApiError::Unavailable("too many pages are watching: close some".to_owned()))?;
+        let mut period = tokio::time::interval(PERIOD);
+        period.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Ok(Seconds { period, ended: self.ended.clone(), over: false, _permit: permit })
+    }
 }
 
-impl Web {
-    /// Counts one more page that watches, while the permit exists.
-    pub(super) fn watcher(&self) -> Result<OwnedSemaphorePermit, ApiError> {
-        let permit = Arc::clone(&self.watchers).try_acquire_owned();
-        permit.map_err(|_| ApiError::Unavailable("too many pages are watching: close some".to_owned()))
+/// The seconds of a page that watches: each has one event, and the last one is the service's end.
+pub(super) struct Seconds {
+    period: Interval,
+    ended: watch::Receiver<bool>,
+    /// Whether this second is the last one.
+    over: bool,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Seconds {
+    /// Waits for the next second; none after the last.
+    pub(super) async fn next(&mut self) -> Option<()> {
+        if self.over {
+            return None;
+        }
+        tokio::select! {
+            _ = self.period.tick() => {}
+            // An error means that the owner is gone, which is also an end.
+            _ = self.ended.wait_for(|ended| *ended) => self.over = true,
+        }
+        Some(())
     }
 }
 
@@ -206,29 +227,20 @@ struct Watcher {
     /// None to watch the current run, whichever that is.
     run: Option<Arc<dyn Run>>,
     seen: Option<Seen>,
-    period: Interval,
-    over: bool,
-    _permit: OwnedSemaphorePermit,
+    seconds: Seconds,
 }
 
 impl Watcher {
     async fn next(mut self) -> Option<(Result<Event, Infallible>, Self)> {
-        if self.over {
-            return None;
-        }
-        let mut ended = self.web.ended.clone();
-        tokio::select! {
-            _ = self.period.tick() => {}
-            // An error means that the owner is gone, which is also an end.
-            _ = ended.wait_for(|ended| *ended) => self.over = true,
-        }
+        self.seconds.next().await?;
         let session = self.run.is_none().then_some(self.web.session.as_str());
         let run = self.run.clone().unwrap_or_else(|| self.web.runs.current());
-        self.over |= run.source() == RunSource::Log;
-        let fresh = if self.over { Duration::ZERO } else { FRESH };
+        self.seconds.over |= run.source() == RunSource::Log;
+        let over = self.seconds.over;
+        let fresh = if over { Duration::ZERO } else { FRESH };
         let (live, seen) = self.web.feed.live(&*run, session, self.seen, fresh);
         self.seen = Some(seen);
-        let event = Event::default().event(if self.over { "end" } else { "live" }).id(seen.id());
+        let event = Event::default().event(if over { "end" } else { "live" }).id(seen.id());
         let event = event.json_data(&live).expect("the live figures have string keys and finite numbers");
         Some((Ok(event), self))
     }

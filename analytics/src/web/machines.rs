@@ -14,7 +14,6 @@ use wec_node_stats::NodeStats;
 
 use super::Web;
 use super::error::{ApiError, ErrorBody};
-use super::live::every_second;
 
 /// The processes on the board
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -81,21 +80,12 @@ pub(super) async fn list(State(web): State<Arc<Web>>) -> Json<Machines> {
 pub(super) async fn live(
     State(web): State<Arc<Web>>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
-    let permit = web.watcher()?;
-    let begin = (web, every_second(), permit, false);
-    let events = stream::unfold(begin, |(web, mut period, permit, over)| async move {
-        if over {
-            return None;
-        }
-        let mut ended = web.ended.clone();
-        let over = tokio::select! {
-            _ = period.tick() => false,
-            // An error means that the owner is gone, which is also an end.
-            _ = ended.wait_for(|ended| *ended) => true,
-        };
+    let seconds = web.seconds()?;
+    let events = stream::unfold((web, seconds), |(web, mut seconds)| async move {
+        seconds.next().await?;
         let event = Event::default().event("machines").json_data(web.machines().await);
         let event = event.expect("the machines have string keys and finite numbers");
-        Some((Ok(event), (web, period, permit, over)))
+        Some((Ok(event), (web, seconds)))
     });
     Ok(Sse::new(events).keep_alive(KeepAlive::default()))
 }

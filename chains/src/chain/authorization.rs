@@ -28,14 +28,14 @@ pub(crate) async fn run(scene: &mut Scene<'_>) -> Result<Outcome, Failure> {
     let names = scene.new_names();
     scene.draw_profile();
     let order = steps::new_order(scene, &registration.account, &names, None).await?;
-    if scene.draws(policy.abandon) {
+    if scene.draws(policy.choices.abandon) {
         // Half of them also fetch an authorization.
         if let Some(url) = order.authorizations.first().filter(|_| scene.rng.random_bool(0.5)) {
             context.client.authorization(scene.trace, &registration.account, url).await?;
         }
         return Ok(Outcome::Abandoned);
     }
-    scene.must_fail = scene.draws(policy.fail_validations);
+    scene.must_fail = scene.draws(policy.choices.fail_validations);
     let ready = steps::authorize(scene, &registration.account, order).await?;
     let took = issuance::authorized(scene.trace.exchanges());
     context.state.add_order(room, &registration, &ready, &scene.notes.profile, took).await;

@@ -28,7 +28,7 @@ use crate::steps;
 pub(crate) async fn run(scene: &mut Scene<'_>) -> Result<Outcome, Failure> {
     let context = scene.context;
     let policy = &context.policy;
-    let issues = policy.steps.issue();
+    let issues = policy.choices.steps.issue();
     if !policy.runs(Chain::Composed) {
         return Ok(Outcome::NothingToDo);
     }
@@ -73,7 +73,7 @@ struct Made {
 async fn all_steps(scene: &mut Scene<'_>, made: &mut Made) -> Result<bool, Failure> {
     let context = scene.context;
     let policy = &context.policy;
-    let mut steps_left = policy.steps.iter().peekable();
+    let mut steps_left = policy.choices.steps.iter().peekable();
     let registration = if steps_left.next_if_eq(&Step::Account).is_some() {
         registration::register(scene).await?
     } else {
@@ -106,7 +106,7 @@ async fn take(
             made.order = Some(steps::new_order(scene, account, &made.names, None).await?);
         }
         Step::Authorize => {
-            scene.must_fail = scene.draws(context.policy.fail_validations);
+            scene.must_fail = scene.draws(context.policy.choices.fail_validations);
             let order = made.order.take().ok_or_else(missing)?;
             made.order = Some(Box::pin(steps::authorize(scene, account, order)).await?);
         }

@@ -14,7 +14,7 @@ pub(crate) async fn run(scene: &mut Scene<'_>) -> Result<Outcome, Failure> {
     let Scene { context, trace, rng, notes, .. } = scene;
     let (client, account) = (&context.client, &claim.registration.account);
     let policy = &context.policy;
-    let kind = policy.account_key_types.draw(*rng, |_| true).unwrap_or_default();
+    let kind = policy.choices.account_key_types.draw(*rng, |_| true).unwrap_or_default();
     let key = trace.waits_for_key(policy.account_keys.next(kind)).await?;
     let changed = match client.change_key(trace, account, &key).await {
         // The CA carried out the first of two attempts, and the second one has the signature of the old key.

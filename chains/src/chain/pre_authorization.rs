@@ -25,7 +25,7 @@ pub(crate) async fn run(scene: &mut Scene<'_>) -> Result<Outcome, Failure> {
     for name in &names {
         authorizations.push(client.new_authorization(scene.trace, account, name).await?);
     }
-    scene.must_fail = scene.draws(context.policy.fail_validations);
+    scene.must_fail = scene.draws(context.policy.choices.fail_validations);
     let mut undecided = Vec::with_capacity(names.len());
     for (url, authorization) in &authorizations {
         undecided.extend(steps::begin(scene, account, url, authorization).await?);

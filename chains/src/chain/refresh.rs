@@ -15,7 +15,7 @@ use wec_acme::{Endpoint, Failure, FailureClass, Order};
 use wec_store::{Object, StoredCertificate};
 
 use crate::chain::registration;
-use crate::context::StopBefore;
+use crate::choices::StopBefore;
 use crate::issuance::Part;
 use crate::member::Member;
 use crate::scene::{Outcome, Scene};
@@ -44,7 +44,7 @@ pub(crate) async fn run(scene: &mut Scene<'_>) -> Result<Outcome, Failure> {
     };
     let account = &registration.account;
     let ready = Box::pin(steps::authorize(scene, account, order)).await?;
-    if context.policy.stop_before == Some(StopBefore::Finalize) {
+    if context.policy.choices.stop_before == Some(StopBefore::Finalize) {
         // The claim becomes suspect: the CA may refuse a second order that replaces the same certificate.
         return Ok(Outcome::Done);
     }
@@ -64,7 +64,7 @@ async fn of_member(scene: &mut Scene<'_>, member: Member) -> Result<Outcome, Fai
     let context = scene.context;
     let policy = &context.policy;
     let Some(room) = context.state.reserve(Object::Certificate) else { return Ok(Outcome::NothingToDo) };
-    let registration = match policy.members.account(member, &context.state, policy.largest_account) {
+    let registration = match policy.members.account(member, &context.state, policy.choices.largest_account) {
         Some(registration) => registration,
         None => match registration::register(scene).await? {
             Some(registration) => registration,
@@ -86,7 +86,7 @@ async fn of_member(scene: &mut Scene<'_>, member: Member) -> Result<Outcome, Fai
         }
     })?;
     let ready = Box::pin(steps::authorize(scene, account, order)).await?;
-    if policy.stop_before == Some(StopBefore::Finalize) {
+    if policy.choices.stop_before == Some(StopBefore::Finalize) {
         return Ok(Outcome::Done);
     }
     let certificate = match steps::issue(scene, account, &ready, &names).await {

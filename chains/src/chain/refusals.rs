@@ -36,7 +36,7 @@ pub(crate) async fn run(scene: &mut Scene<'_>) -> Result<Outcome, Failure> {
     let possible = |kind: Refusal| {
         (!kind.needs_ready_order() || may_finalize) && (kind != Refusal::UnknownProfile || has_profiles)
     };
-    let kind = context.policy.refusals.draw(scene.rng, possible);
+    let kind = context.policy.choices.refusals.draw(scene.rng, possible);
     let Some(kind) = kind else { return Ok(Outcome::NothingToDo) };
     if kind.needs_ready_order() {
         return wrong_csr(scene, kind).await;

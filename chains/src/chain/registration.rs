@@ -25,13 +25,13 @@ pub(crate) async fn run(scene: &mut Scene<'_>) -> Result<Outcome, Failure> {
 /// The account of a new order: for the policy's share of orders a new one, else a stored one, which for another share is
 /// the largest account; none if there is none.
 pub(super) async fn of_new_order(scene: &mut Scene<'_>) -> Result<Option<Arc<Registration>>, Failure> {
-    if scene.draws(scene.context.policy.new_account)
+    if scene.draws(scene.context.policy.choices.new_account)
         && let Some(registration) = Box::pin(register(scene)).await?
     {
         return Ok(Some(registration));
     }
     let state = &scene.context.state;
-    if scene.draws(scene.context.policy.largest_account) {
+    if scene.draws(scene.context.policy.choices.largest_account) {
         return Ok(state.oldest_registration());
     }
     Ok(state.registration())
@@ -50,7 +50,7 @@ async fn new_account(scene: &mut Scene<'_>) -> Result<Option<(Reservation, Accou
     let policy = &context.policy;
     let Some(room) = context.state.reserve(Object::Registration) else { return Ok(None) };
 
-    let kind = policy.account_key_types.draw(*rng, |_| true).unwrap_or_default();
+    let kind = policy.choices.account_key_types.draw(*rng, |_| true).unwrap_or_default();
     let key = trace.waits_for_key(policy.account_keys.next(kind)).await?;
     let external = policy.external_accounts.choose(rng);
     match context.client.new_account(trace, &key, &policy.contact, external).await {

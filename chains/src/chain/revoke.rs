@@ -24,7 +24,8 @@ pub(crate) async fn run(scene: &mut Scene<'_>) -> Result<Outcome, Failure> {
     let policy = &context.policy;
     let Some(claim) = context.state.claim_certificate() else { return Ok(Outcome::NothingToDo) };
     scene.notes.serial.clone_from(&claim.serial);
-    let reason = policy.revocation_reasons.draw(scene.rng, |_| true).unwrap_or(RevocationReason::NONE);
+    let reason =
+        policy.choices.revocation_reasons.draw(scene.rng, |_| true).unwrap_or(RevocationReason::NONE);
     let who = Who::draw(policy, scene.rng);
     let by_certificate = who == Who::CertificateKey;
     let other = if who == Who::OtherAccount { another_account(context, claim.registration.id) } else { None };
@@ -91,7 +92,8 @@ enum Who {
 
 impl Who {
     fn draw(policy: &Policy, rng: &mut StdRng) -> Self {
-        let (by_key, by_other) = (policy.revoke_by_certificate_key, policy.revoke_by_other_account);
+        let (by_key, by_other) =
+            (policy.choices.revoke_by_certificate_key, policy.choices.revoke_by_other_account);
         if rng.random_bool(by_key) {
             Self::CertificateKey
         } else if by_other > 0.0 && rng.random_bool((by_other / (1.0 - by_key)).min(1.0)) {
@@ -134,11 +136,9 @@ mod tests {
     #[test]
     fn the_shares_of_the_three_who_may_revoke_are_of_all_revocations() {
         let mut rng = StdRng::seed_from_u64(3);
-        let policy = Policy {
-            revoke_by_certificate_key: 0.5,
-            revoke_by_other_account: 0.2,
-            ..Policy::under("wec.test")
-        };
+        let mut policy = Policy::under("wec.test");
+        policy.choices.revoke_by_certificate_key = 0.5;
+        policy.choices.revoke_by_other_account = 0.2;
         let draws = 40_000;
         let drawn: Vec<_> = (0..draws).map(|_| Who::draw(&policy, &mut rng)).collect();
         for (who, share) in [(Who::CertificateKey, 0.5), (Who::OtherAccount, 0.2), (Who::Account, 0.3)] {
@@ -150,11 +150,8 @@ mod tests {
         for (by_key, by_other, who) in
             [(1.0, 0.0, Who::CertificateKey), (0.0, 1.0, Who::OtherAccount), (0.0, 0.0, Who::Account)]
         {
-            let policy = Policy {
-                revoke_by_certificate_key: by_key,
-                revoke_by_other_account: by_other,
-                ..policy.clone()
-            };
+            policy.choices.revoke_by_certificate_key = by_key;
+            policy.choices.revoke_by_other_account = by_other;
             assert!((0..100).all(|_| Who::draw(&policy, &mut rng) == who));
         }
     }

@@ -22,7 +22,7 @@ fn late() -> Config {
 
 async fn behaving(config: Config, behaviour: Behaviour) -> (wec_null_ca::NullCa, Worker) {
     let ca = null_ca(config);
-    let mut worker = worker(&ca, |_, policy| policy.behaviours = vec![behaviour].into()).await;
+    let mut worker = worker(&ca, |_, policy| policy.choices.behaviours = vec![behaviour].into()).await;
     worker.succeed(Chain::Registration).await;
     (ca, worker)
 }
@@ -78,7 +78,7 @@ async fn abandoned_chains_are_successes_and_leave_what_others_can_use() {
         abandoned += usize::from(result.abandoned);
     }
     assert!((1..20).contains(&abandoned), "{abandoned} of 20");
-    worker.policy(|policy| policy.behaviours = vec![Behaviour::Proper].into());
+    worker.policy(|policy| policy.choices.behaviours = vec![Behaviour::Proper].into());
     for chain in [Chain::Authorization, Chain::Certificate] {
         assert!(!worker.succeed(chain).await.abandoned);
     }

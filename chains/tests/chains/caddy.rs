@@ -31,14 +31,14 @@ async fn all_chains_run(http: HttpVersion, connections: Connections) {
     let roots = Roots::Pem(caddy.ca_pem().unwrap());
     let mut worker = Worker::of(&caddy.directory_url(), roots, challenges, |client, policy| {
         client.http = http;
-        policy.connections = connections;
+        policy.choices.connections = connections;
     })
     .await;
     worker.context = Context::clone(&Arc::new(worker.context).for_worker());
 
     worker.succeed(Chain::Registration).await;
     for kind in ChallengeType::STANDARD {
-        worker.policy(|policy| policy.challenges = vec![kind].into());
+        worker.policy(|policy| policy.choices.challenges = vec![kind].into());
         let authorization = worker.succeed(Chain::Authorization).await;
         assert!(answering.answered(kind) > 0, "{kind}: no validation arrived");
         assert_eq!(
@@ -53,7 +53,7 @@ async fn all_chains_run(http: HttpVersion, connections: Connections) {
         worker.succeed(Chain::Refresh).await;
     }
     for share in [0.0, 1.0] {
-        worker.policy(|policy| policy.revoke_by_certificate_key = share);
+        worker.policy(|policy| policy.choices.revoke_by_certificate_key = share);
         worker.succeed(Chain::Revoke).await;
     }
     // Its keyChange is a stub, and it refuses to deactivate authorizations and revocations by other accounts.

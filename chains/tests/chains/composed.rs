@@ -10,7 +10,7 @@ use crate::null_ca::{null_ca, worker};
 
 async fn composed(config: Config, text: &str) -> (wec_null_ca::NullCa, Worker) {
     let ca = null_ca(config);
-    let mut worker = worker(&ca, |_, policy| policy.steps = text.parse().unwrap()).await;
+    let mut worker = worker(&ca, |_, policy| policy.choices.steps = text.parse().unwrap()).await;
     worker.succeed(Chain::Registration).await;
     (ca, worker)
 }
@@ -52,7 +52,7 @@ async fn a_certificate_that_is_not_revoked_is_stored_even_if_a_later_step_fails(
     let (_ca, mut worker) = composed(Config { faults, ..Config::default() }, text).await;
     worker.fail(Chain::Composed, FailureClass::ServerError).await;
     assert_eq!(worker.context.state.counts().certificates, 1);
-    worker.policy(|policy| policy.steps = "order, authorize, finalize".parse().unwrap());
+    worker.policy(|policy| policy.choices.steps = "order, authorize, finalize".parse().unwrap());
     worker.succeed(Chain::Composed).await;
     assert_eq!(worker.context.state.counts().certificates, 2);
     worker.succeed(Chain::Download).await;
@@ -61,13 +61,13 @@ async fn a_certificate_that_is_not_revoked_is_stored_even_if_a_later_step_fails(
 #[tokio::test]
 async fn a_chain_without_steps_or_with_a_failing_validation_has_no_order() {
     let (_ca, mut worker) = composed(Config::default(), "order, authorize").await;
-    worker.policy(|policy| policy.fail_validations = 1.0);
+    worker.policy(|policy| policy.choices.fail_validations = 1.0);
     worker.fail(Chain::Composed, FailureClass::Accepted).await;
     worker.policy(|policy| {
-        policy.fail_validations = 0.0;
-        policy.behaviours = vec![Behaviour::Abandons].into();
+        policy.choices.fail_validations = 0.0;
+        policy.choices.behaviours = vec![Behaviour::Abandons].into();
     });
     worker.succeed(Chain::Composed).await;
-    worker.policy(|policy| policy.steps = Default::default());
+    worker.policy(|policy| policy.choices.steps = Default::default());
     assert!(worker.has_nothing_to_do(Chain::Composed).await);
 }

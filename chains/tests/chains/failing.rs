@@ -22,10 +22,10 @@ async fn fails_rightly(worker: &mut Worker, answering: &Answering, challenges: &
         };
         for fault in ValidationFault::ALL.into_iter().filter(ends_at_once) {
             worker.policy(|policy| {
-                policy.names = (2..=2).into();
-                policy.challenges = Mix::even([challenge]);
-                policy.fail_validations = 1.0;
-                policy.validation_faults = Mix::even([fault]);
+                policy.choices.names = (2..=2).into();
+                policy.choices.challenges = Mix::even([challenge]);
+                policy.choices.fail_validations = 1.0;
+                policy.choices.validation_faults = Mix::even([fault]);
             });
             let faulted = || answering.server.hits().counts().of(challenge, Verdict::Faulted);
             let before = faulted();
@@ -34,7 +34,7 @@ async fn fails_rightly(worker: &mut Worker, answering: &Answering, challenges: &
             assert!(faulted() > before, "{challenge} {fault}");
             assert_eq!(worker.context.state.counts().authorizations, 0, "{challenge} {fault}");
         }
-        worker.policy(|policy| policy.fail_validations = 0.0);
+        worker.policy(|policy| policy.choices.fail_validations = 0.0);
         worker.succeed(Chain::Authorization).await;
         worker.succeed(Chain::Certificate).await;
     }
@@ -44,8 +44,8 @@ async fn fails_rightly(worker: &mut Worker, answering: &Answering, challenges: &
 async fn takes_detours(worker: &mut Worker, answering: &Answering) {
     for challenge in [ChallengeType::Http01, ChallengeType::Dns01] {
         worker.policy(|policy| {
-            policy.challenges = Mix::even([challenge]);
-            policy.detours = 1.0;
+            policy.choices.challenges = Mix::even([challenge]);
+            policy.choices.detours = 1.0;
         });
         let before = answering.answered(challenge);
         worker.succeed(Chain::Authorization).await;
@@ -72,9 +72,9 @@ async fn the_built_in_ca_decides_rightly_about_each_fault() {
     let mut worker = Worker::of(ca.directory_url(), roots, challenges, |_, _| {}).await;
     fails_rightly(&mut worker, &answering, &ChallengeType::ALL).await;
     // A wildcard's record must say that it is for one.
-    worker.policy(|policy| policy.name_kinds = Mix::even([NameKind::Wildcard]));
+    worker.policy(|policy| policy.choices.name_kinds = Mix::even([NameKind::Wildcard]));
     for challenge in [ChallengeType::DnsAccount01, ChallengeType::DnsPersist01] {
-        worker.policy(|policy| policy.challenges = Mix::even([challenge]));
+        worker.policy(|policy| policy.choices.challenges = Mix::even([challenge]));
         let before = answering.answered(challenge);
         worker.succeed(Chain::Authorization).await;
         assert_eq!(answering.answered(challenge), before + 2, "{challenge}");
@@ -99,14 +99,14 @@ async fn a_ca_that_checks_caa_refuses_what_the_records_do_not_permit() {
     let roots = Roots::Pem(ca.root_pem().unwrap().as_bytes().to_vec());
     let mut worker = Worker::of(ca.directory_url(), roots, challenges, |_, _| {}).await;
     worker.succeed(Chain::Registration).await;
-    worker.policy(|policy| policy.challenges = Mix::even([ChallengeType::Dns01]));
+    worker.policy(|policy| policy.choices.challenges = Mix::even([ChallengeType::Dns01]));
     worker.succeed(Chain::Authorization).await;
-    worker.policy(|policy| policy.name_kinds = Mix::even([NameKind::Wildcard]));
+    worker.policy(|policy| policy.choices.name_kinds = Mix::even([NameKind::Wildcard]));
     let refused = worker.fail(Chain::Authorization, FailureClass::Validation).await;
     assert!(refused.error.contains("no issuewild names null-ca.test"), "{}", refused.error);
     worker.policy(|policy| {
-        policy.name_kinds = Mix::even([NameKind::Plain]);
-        policy.challenges = Mix::even([ChallengeType::Http01]);
+        policy.choices.name_kinds = Mix::even([NameKind::Plain]);
+        policy.choices.challenges = Mix::even([ChallengeType::Http01]);
     });
     let refused = worker.fail(Chain::Authorization, FailureClass::Validation).await;
     assert!(refused.error.contains("validationmethods has no http-01"), "{}", refused.error);
@@ -126,7 +126,7 @@ async fn pebble_decides_rightly_about_each_fault() {
 #[tokio::test]
 async fn a_ca_that_does_not_look_accepts_what_must_fail() {
     let ca = null_ca(Config::default());
-    let mut worker = worker(&ca, |_, policy| policy.fail_validations = 1.0).await;
+    let mut worker = worker(&ca, |_, policy| policy.choices.fail_validations = 1.0).await;
     worker.succeed(Chain::Registration).await;
     for chain in [Chain::Authorization, Chain::PreAuthorization] {
         let result = worker.fail(chain, FailureClass::Accepted).await;

@@ -65,8 +65,8 @@ async fn late_validations_are_answered_until_the_data_is_removed() {
     worker.context.linger = linger;
     for kind in ChallengeType::STANDARD {
         worker.policy(|policy| {
-            policy.challenges = vec![kind].into();
-            policy.names = (2..=2).into();
+            policy.choices.challenges = vec![kind].into();
+            policy.choices.names = (2..=2).into();
         });
         let cut = CancellationToken::new();
         let run = wec_chains::run(Chain::Authorization, &worker.context, &mut worker.rng, None, &cut);

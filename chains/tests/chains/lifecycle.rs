@@ -30,7 +30,7 @@ async fn an_account_gets_other_keys_of_every_type() {
     register(&mut worker).await;
     let mut seen = Vec::new();
     for kind in [KeyType::P384, KeyType::Rsa2048, KeyType::P256, KeyType::P256] {
-        worker.policy(|policy| policy.account_key_types = vec![kind].into());
+        worker.policy(|policy| policy.choices.account_key_types = vec![kind].into());
         assert_eq!(steps(&worker.succeed(Chain::KeyRollover).await), ["keyChange 200"]);
         // The next request is signed by the new key.
         assert_eq!(steps(&worker.succeed(Chain::AccountUpdate).await), ["account 200"]);
@@ -162,7 +162,7 @@ async fn at_most_every_second_account_is_for_one_chain_alone_and_only_if_chains_
 #[tokio::test]
 async fn pending_and_valid_authorizations_are_deactivated() {
     let ca = null_ca(Config::default());
-    let mut worker = worker(&ca, |_, policy| policy.names = (2..=2).into()).await;
+    let mut worker = worker(&ca, |_, policy| policy.choices.names = (2..=2).into()).await;
     worker.succeed(Chain::Registration).await;
     let mut seen = Vec::new();
     for _ in 0..20 {
@@ -202,7 +202,7 @@ async fn the_whole_list_of_an_accounts_orders_is_read() {
 #[tokio::test]
 async fn a_pre_authorization_makes_its_order_ready_at_once() {
     let ca = null_ca(Config::default());
-    let mut worker = worker(&ca, |_, policy| policy.names = (2..=2).into()).await;
+    let mut worker = worker(&ca, |_, policy| policy.choices.names = (2..=2).into()).await;
     worker.succeed(Chain::Registration).await;
     let result = worker.succeed(Chain::PreAuthorization).await;
     assert_eq!(
@@ -287,9 +287,9 @@ async fn another_certificate_under_the_same_url_is_wrong() {
 async fn another_account_revokes_with_authorizations_for_the_names() {
     let ca = null_ca(Config::default());
     let mut worker = worker(&ca, |_, policy| {
-        policy.names = (2..=2).into();
-        policy.revoke_by_certificate_key = 0.0;
-        policy.revoke_by_other_account = 1.0;
+        policy.choices.names = (2..=2).into();
+        policy.choices.revoke_by_certificate_key = 0.0;
+        policy.choices.revoke_by_other_account = 1.0;
     })
     .await;
     prepare(&mut worker, Chain::Revoke).await;
@@ -313,8 +313,8 @@ async fn another_account_revokes_with_authorizations_for_the_names() {
 async fn a_certificate_stays_when_another_account_gets_no_authorization_for_it() {
     let ca = null_ca(Config::default());
     let mut worker = worker(&ca, |_, policy| {
-        policy.revoke_by_certificate_key = 0.0;
-        policy.revoke_by_other_account = 1.0;
+        policy.choices.revoke_by_certificate_key = 0.0;
+        policy.choices.revoke_by_other_account = 1.0;
     })
     .await;
     worker.succeed(Chain::Registration).await;
@@ -322,8 +322,8 @@ async fn a_certificate_stays_when_another_account_gets_no_authorization_for_it()
     let broken = null_ca(Config { faults: vec!["newOrder=500:1".parse().unwrap()], ..Config::default() });
     // The same state, at a CA that takes no orders.
     let mut other = self::worker(&broken, |_, policy| {
-        policy.revoke_by_certificate_key = 0.0;
-        policy.revoke_by_other_account = 1.0;
+        policy.choices.revoke_by_certificate_key = 0.0;
+        policy.choices.revoke_by_other_account = 1.0;
     })
     .await;
     other.context.state = worker.context.state.clone();

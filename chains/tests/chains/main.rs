@@ -9,6 +9,7 @@ mod common;
 mod composed;
 mod cut_off;
 mod failing;
+mod failures;
 mod late_validations;
 mod lifecycle;
 mod limits;

@@ -31,7 +31,7 @@ async fn renewed(worker: &mut Worker, member: u32) -> Renewed {
 #[tokio::test]
 async fn a_member_keeps_its_names_and_its_account_and_replaces_its_last_certificate() {
     let ca = null_ca(Config::default());
-    let mut worker = worker(&ca, |_, policy| policy.names = (1..=5).into()).await;
+    let mut worker = worker(&ca, |_, policy| policy.choices.names = (1..=5).into()).await;
     for _ in 0..10 {
         worker.succeed(Chain::Registration).await;
     }
@@ -67,7 +67,7 @@ async fn without_an_account_the_first_member_registers_one() {
 #[tokio::test]
 async fn one_account_can_have_most_orders() {
     let ca = null_ca(Config::default());
-    let mut worker = worker(&ca, |_, policy| policy.largest_account = 0.7).await;
+    let mut worker = worker(&ca, |_, policy| policy.choices.largest_account = 0.7).await;
     for _ in 0..8 {
         worker.succeed(Chain::Registration).await;
     }

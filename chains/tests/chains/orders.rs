@@ -28,13 +28,13 @@ async fn issued(worker: &mut Worker) -> Vec<String> {
 async fn certificates_of_every_kind_of_name_are_issued_and_checked() {
     let ca = null_ca(Config::default());
     let mut worker = worker(&ca, |_, policy| {
-        policy.names = (2..=2).into();
-        policy.ip_networks = "127.0.0.0/8".parse().unwrap();
+        policy.choices.names = (2..=2).into();
+        policy.choices.ip_networks = "127.0.0.0/8".parse().unwrap();
     })
     .await;
     worker.succeed(Chain::Registration).await;
     for kind in NameKind::ALL {
-        worker.policy(|policy| policy.name_kinds = vec![kind].into());
+        worker.policy(|policy| policy.choices.name_kinds = vec![kind].into());
         let names = issued(&mut worker).await;
         for name in &names {
             let identifier = Identifier::of(name);
@@ -54,7 +54,7 @@ async fn certificates_of_every_kind_of_name_are_issued_and_checked() {
 #[tokio::test]
 async fn numbers_of_names_are_drawn_by_their_weights() {
     let ca = null_ca(Config::default());
-    let mut worker = worker(&ca, |_, policy| policy.names = "1:6,3:3,100:1".parse().unwrap()).await;
+    let mut worker = worker(&ca, |_, policy| policy.choices.names = "1:6,3:3,100:1".parse().unwrap()).await;
     worker.succeed(Chain::Registration).await;
     let mut counts = Vec::new();
     for _ in 0..60 {
@@ -69,14 +69,14 @@ async fn numbers_of_names_are_drawn_by_their_weights() {
 async fn a_repeated_order_has_the_names_of_a_certificate() {
     let ca = null_ca(Config::default());
     let mut worker = worker(&ca, |_, policy| {
-        policy.names = (2..=2).into();
-        policy.common_name = 1.0;
+        policy.choices.names = (2..=2).into();
+        policy.choices.common_name = 1.0;
     })
     .await;
     for chain in [Chain::Registration, Chain::Authorization, Chain::Certificate] {
         worker.succeed(chain).await;
     }
-    worker.policy(|policy| policy.repeat_names = 1.0);
+    worker.policy(|policy| policy.choices.repeat_names = 1.0);
     worker.succeed(Chain::Authorization).await;
     worker.succeed(Chain::Certificate).await;
     let claims = [(); 2].map(|()| worker.context.state.claim_certificate().unwrap());
@@ -110,7 +110,7 @@ async fn new_accounts_are_bound_to_each_external_account() {
 #[tokio::test]
 async fn each_order_can_have_its_own_account() {
     let ca = null_ca(Config::default());
-    let mut worker = worker(&ca, |_, policy| policy.new_account = 1.0).await;
+    let mut worker = worker(&ca, |_, policy| policy.choices.new_account = 1.0).await;
     worker.succeed(Chain::Registration).await;
     for _ in 0..3 {
         assert_eq!(
@@ -126,7 +126,7 @@ async fn each_order_can_have_its_own_account() {
 async fn a_ca_without_validities_names_the_setting_when_it_refuses() {
     let ca = null_ca(Config::default());
     let day = Duration::from_secs(86_400);
-    let mut worker = worker(&ca, |_, policy| policy.validity = Some(day)).await;
+    let mut worker = worker(&ca, |_, policy| policy.choices.validity = Some(day)).await;
     worker.succeed(Chain::Registration).await;
     let refused = worker.fail(Chain::Authorization, FailureClass::Problem).await;
     assert!(refused.error.contains("notBefore and notAfter (--validity)"), "{}", refused.error);
@@ -140,22 +140,22 @@ async fn pebble_issues_for_every_kind_of_name() {
     let pebble = answering.pebble(PebbleOptions::default()).await;
     let roots = Roots::Pem(pebble.ca_pem().unwrap());
     let mut worker = Worker::of(&pebble.directory_url(), roots, challenges, |_, policy| {
-        policy.common_name = 0.5;
+        policy.choices.common_name = 0.5;
     })
     .await;
     worker.succeed(Chain::Registration).await;
     for kind in NameKind::ALL.into_iter().filter(|kind| *kind != NameKind::Ipv6) {
         for challenge in kind.challenge_types().iter().filter(|challenge| !challenge.is_draft()) {
             worker.policy(|policy| {
-                policy.name_kinds = Mix::even([kind]);
-                policy.challenges = Mix::<ChallengeType>::even([*challenge]);
+                policy.choices.name_kinds = Mix::even([kind]);
+                policy.choices.challenges = Mix::<ChallengeType>::even([*challenge]);
             });
             let names = issued(&mut worker).await;
             assert_eq!(names.len(), 1, "{kind} {challenge}");
         }
     }
     let day = Duration::from_secs(86_400);
-    worker.policy(|policy| policy.validity = Some(day));
+    worker.policy(|policy| policy.choices.validity = Some(day));
     for chain in [Chain::Authorization, Chain::Certificate] {
         worker.succeed(chain).await;
     }

@@ -51,15 +51,15 @@ async fn issues_renews_and_revokes_with_keys_of_each_type_as_a_stranger_each_tim
         let mut worker = Worker::of(&pebble.directory_url(), roots, challenges, |client, policy| {
             client.http = http;
             policy.keys = keys.clone();
-            policy.connections = Connections::PerChain;
+            policy.choices.connections = Connections::PerChain;
         })
         .await;
         worker.succeed(Chain::Registration).await;
         for kind in [KeyType::P256, KeyType::P384, KeyType::Rsa2048] {
             for share in [0.0, 1.0] {
                 worker.policy(|policy| {
-                    policy.key_types = vec![kind].into();
-                    policy.revoke_by_certificate_key = share;
+                    policy.choices.key_types = vec![kind].into();
+                    policy.choices.revoke_by_certificate_key = share;
                 });
                 for chain in [Chain::Authorization, Chain::Certificate, Chain::Refresh, Chain::Revoke] {
                     let result = worker.succeed(chain).await;
@@ -85,8 +85,8 @@ fn refused_nonces(results: &[ChainResult]) -> usize {
 /// Pebble's defaults: 5 % of nonces rejected, half of the authorizations reused. One challenge type.
 async fn issues_by(challenge: ChallengeType) {
     let mut world = World::with(PebbleOptions::default(), |policy| {
-        policy.challenges = vec![challenge].into();
-        policy.names = (2..=2).into();
+        policy.choices.challenges = vec![challenge].into();
+        policy.choices.names = (2..=2).into();
     })
     .await;
     let results = world.rounds(3).await;
@@ -135,7 +135,7 @@ async fn issues_with_the_challenge_data_in_redis() {
     worker.context.challenges = writer.await;
     worker.succeed(Chain::Registration).await;
     for kind in ChallengeType::STANDARD {
-        worker.policy(|policy| policy.challenges = vec![kind].into());
+        worker.policy(|policy| policy.choices.challenges = vec![kind].into());
         worker.succeed(Chain::Authorization).await;
         assert!(answering.answered(kind) > 0, "{kind}");
     }
@@ -156,7 +156,7 @@ async fn issues_through_a_challtestsrv() {
     worker.context.challenges = Arc::new(ChallTestSrvWriter::new(&server.management_url()).unwrap());
     worker.succeed(Chain::Registration).await;
     for kind in ChallengeType::STANDARD {
-        worker.policy(|policy| policy.challenges = vec![kind].into());
+        worker.policy(|policy| policy.choices.challenges = vec![kind].into());
         worker.succeed(Chain::Authorization).await;
         worker.succeed(Chain::Certificate).await;
     }
@@ -164,7 +164,8 @@ async fn issues_through_a_challtestsrv() {
 
 #[tokio::test]
 async fn draws_challenge_types_and_numbers_of_names() {
-    let mut world = World::with(PebbleOptions::default(), |policy| policy.names = (1..=4).into()).await;
+    let mut world =
+        World::with(PebbleOptions::default(), |policy| policy.choices.names = (1..=4).into()).await;
     let results = world.rounds(6).await;
     for kind in ChallengeType::STANDARD {
         assert!(world.answering.answered(kind) > 0, "{kind}");
@@ -229,7 +230,7 @@ async fn binds_accounts_to_an_external_one() {
 #[tokio::test]
 async fn a_challenge_that_nobody_answers_is_a_failed_validation() {
     let mut world = World::with(PebbleOptions::default(), |policy| {
-        policy.challenges = vec![ChallengeType::Http01].into();
+        policy.choices.challenges = vec![ChallengeType::Http01].into();
     })
     .await;
     world.worker.succeed(Chain::Registration).await;
@@ -286,12 +287,12 @@ async fn changes_and_ends_accounts_and_authorizations_and_downloads_again() {
 
     worker.succeed(Chain::Registration).await;
     worker.policy(|policy| {
-        policy.revoke_by_certificate_key = 0.0;
-        policy.revoke_by_other_account = 1.0;
+        policy.choices.revoke_by_certificate_key = 0.0;
+        policy.choices.revoke_by_other_account = 1.0;
     });
     // Another account than the certificate's is drawn, unless chance is against it sixteen times.
     let result = worker.fail(Chain::Revoke, FailureClass::Problem).await;
     assert_eq!(steps(&result).last().map(String::as_str), Some("revokeCert 403"));
-    worker.policy(|policy| policy.revoke_by_other_account = 0.0);
+    worker.policy(|policy| policy.choices.revoke_by_other_account = 0.0);
     worker.succeed(Chain::Revoke).await;
 }

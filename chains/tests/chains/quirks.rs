@@ -59,7 +59,8 @@ async fn play<const N: usize>(
 ) -> [ChainResult; N] {
     let clock = Clock::start();
     let lines = Arc::new(Mutex::new(VecDeque::from(lines.to_vec())));
-    let policy = Policy { challenges: challenges.to_vec().into(), ..Policy::under("wec.test") };
+    let mut policy = Policy::under("wec.test");
+    policy.choices.challenges = challenges.to_vec().into();
     let context = over(Script { clock, lines: lines.clone() }, clock, policy).await;
     let mut rng = StdRng::seed_from_u64(1);
     let cut = CancellationToken::new();

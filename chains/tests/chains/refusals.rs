@@ -14,7 +14,7 @@ use crate::null_ca::{null_ca, worker};
 
 /// Sends one request of this kind, with what it needs.
 async fn refuse(worker: &mut Worker, kind: Refusal) -> ChainResult {
-    worker.policy(|policy| policy.refusals = vec![kind].into());
+    worker.policy(|policy| policy.choices.refusals = vec![kind].into());
     let available = worker.context.state.available();
     if !available.orders {
         worker.succeed(Chain::Authorization).await;
@@ -56,7 +56,7 @@ fn except(outcomes: &[(Refusal, String)], expected: &str) -> Vec<String> {
 async fn the_built_in_ca_refuses_all_with_the_right_problem() {
     let profiles = [("classic".to_owned(), "usual".to_owned())].into();
     let ca = null_ca(Config { profiles, ..Config::default() });
-    let mut worker = worker(&ca, |_, policy| policy.names = (2..=2).into()).await;
+    let mut worker = worker(&ca, |_, policy| policy.choices.names = (2..=2).into()).await;
     let outcomes = outcomes(&mut worker).await;
     assert_eq!(outcomes.len(), Refusal::ALL.len());
     assert_eq!(except(&outcomes, "refused"), [""; 0]);
@@ -88,7 +88,7 @@ async fn a_refusal_is_a_successful_request_with_its_status() {
     for (kind, why) in
         [(Refusal::UnknownProfile, "the CA has no profiles"), (Refusal::ForeignOrder, "there is one account")]
     {
-        worker.policy(|policy| policy.refusals = vec![kind].into());
+        worker.policy(|policy| policy.choices.refusals = vec![kind].into());
         assert!(worker.has_nothing_to_do(Chain::Refusals).await, "{why}");
     }
 }

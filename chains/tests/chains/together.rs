@@ -46,12 +46,12 @@ async fn work_together(database: &str, states: usize) {
     let mut contexts = Vec::new();
     for _ in 0..states {
         let mut worker = Worker::of(ca.directory_url(), roots.clone(), challenges.clone(), |_, policy| {
-            policy.names = (1..=3).into();
-            policy.steps = "order, authorize, finalize".parse().unwrap();
+            policy.choices.names = (1..=3).into();
+            policy.choices.steps = "order, authorize, finalize".parse().unwrap();
             // Those that leave no order.
             let kinds = Refusal::ALL.into_iter();
             let kinds = kinds.filter(|kind| ![Refusal::EarlyFinalize, Refusal::ForeignOrder].contains(kind));
-            policy.refusals = Mix::even(kinds);
+            policy.choices.refusals = Mix::even(kinds);
         })
         .await;
         worker.context.state = open().await;

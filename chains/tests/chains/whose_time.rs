@@ -71,8 +71,8 @@ async fn without_a_retry_after_from_pebble_waits_are_our_own_interval() {
     let pebble = answering.pebble(PebbleOptions { authz_reuse: 0, ..PebbleOptions::default() }).await;
     let roots = Roots::Pem(pebble.ca_pem().unwrap());
     let mut worker = Worker::of(&pebble.directory_url(), roots, challenges, |_, policy| {
-        policy.challenges = vec![ChallengeType::Http01].into();
-        policy.names = (2..=2).into();
+        policy.choices.challenges = vec![ChallengeType::Http01].into();
+        policy.choices.names = (2..=2).into();
     })
     .await;
     worker.succeed(Chain::Registration).await;

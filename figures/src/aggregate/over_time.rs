@@ -9,9 +9,8 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use super::rows::cells;
 use crate::distribution::Cells;
-use crate::snapshot::TimesInBucket;
+use crate::snapshot::{DistributionCell, TimesInBucket};
 
 /// As many columns as a heat map has at most.
 const MAX_BUCKETS: u64 = 120;
@@ -76,7 +75,7 @@ impl OverTime {
     pub(super) fn buckets(&self) -> (u64, Vec<TimesInBucket>) {
         let of = |(number, bucket): (u64, &Cells<4>)| TimesInBucket {
             at_unix_s: number << self.doublings,
-            cells: cells(bucket.iter().map(|(cell, count)| (cell.low, count))),
+            cells: DistributionCell::of(bucket.iter().map(|(cell, count)| (cell.low, count))),
         };
         (1 << self.doublings, (self.first..).zip(&self.buckets).map(of).collect())
     }

@@ -13,8 +13,6 @@ use crate::snapshot::{DistributionCell, DistributionView};
 
 /// Buckets of a distribution over time.
 const MAX_BUCKETS: usize = 120;
-/// Cells that double a time.
-const IN_OCTAVE: u64 = 8;
 
 impl Aggregate {
     /// Response times over time by endpoint, for a file. Pieces of the run have none.
@@ -80,7 +78,7 @@ impl Aggregate {
             _ => return None,
         };
         view.service = service && (matches!(group, "chain" | "endpoint") || row == "all requests");
-        view.cells = cells(times.cells().map(|(cell, count)| (cell.low, count)));
+        view.cells = DistributionCell::of(times.cells().map(|(cell, count)| (cell.low, count)));
         Some(view)
     }
 }
@@ -88,54 +86,4 @@ impl Aggregate {
 /// The name of an endpoint's row.
 fn row_of(totals: &EndpointTotals) -> String {
     format!("{} {} {}", totals.endpoint, totals.method, totals.uri)
-}
-
-/// Puts ascending times with their counts into cells.
-pub(super) fn cells(times: impl Iterator<Item = (u64, u64)>) -> Vec<DistributionCell> {
-    let mut cells: Vec<DistributionCell> = Vec::new();
-    for (ns, count) in times {
-        match cells.last_mut() {
-            Some(last) if ns < last.to_ns => last.count += count,
-            _ => {
-                let (from_ns, to_ns) = ends(ns);
-                cells.push(DistributionCell { from_ns, to_ns, count });
-            }
-        }
-    }
-    cells
-}
-
-/// The ends of the cell of this time.
-fn ends(ns: u64) -> (u64, u64) {
-    // The first cells are one nanosecond wide.
-    let width = 1_u64 << (ns | IN_OCTAVE).ilog2() >> IN_OCTAVE.ilog2();
-    let from = ns / width * width;
-    (from, from + width)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_time_is_within_its_cell_and_eight_cells_double_it() {
-        for (ns, from, to) in
-            [(0, 0, 1), (7, 7, 8), (8, 8, 9), (16, 16, 18), (17, 16, 18), (1_000, 960, 1_024)]
-        {
-            assert_eq!(ends(ns), (from, to), "{ns}");
-        }
-        let (mut cell, mut number) = (ends(1 << 20), 0);
-        while cell.0 < 1 << 21 {
-            cell = ends(cell.1);
-            number += 1;
-        }
-        assert_eq!((cell.0, number), (1 << 21, 8));
-    }
-
-    #[test]
-    fn times_of_one_cell_are_counted_together() {
-        let cells = cells([(16, 1), (17, 2), (18, 4), (900, 8)].into_iter());
-        let found: Vec<_> = cells.iter().map(|cell| (cell.from_ns, cell.to_ns, cell.count)).collect();
-        assert_eq!(found, [(16, 18, 3), (18, 20, 4), (896, 960, 8)]);
-    }
 }

@@ -13,9 +13,8 @@ use wec_record::{Chain, FailureClass, LoadSample, StateCounts};
 
 use self::load_bucket::LoadBucket;
 use super::later;
-use super::rows::cells;
 use crate::distribution::{Cell, Cells, LONGEST_NS, MOST, may_be_named};
-use crate::snapshot::{ChainPercentiles, Series, TimesInBucket};
+use crate::snapshot::{ChainPercentiles, DistributionCell, Series, TimesInBucket};
 
 /// One hour of buckets of one second.
 const MAX_BUCKETS: usize = 3_600;
@@ -231,7 +230,9 @@ impl Timeline {
         let buckets = (timeline.first..).zip(&timeline.buckets);
         let of = |(index, bucket): (u64, &Bucket)| TimesInBucket {
             at_unix_s: index * timeline.step_s,
-            cells: cells(bucket.chains[chain.index()].times.iter().map(|(cell, count)| (cell.low, count))),
+            cells: DistributionCell::of(
+                bucket.chains[chain.index()].times.iter().map(|(cell, count)| (cell.low, count)),
+            ),
         };
         (timeline.step_s, buckets.map(of).collect())
     }

@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use wec_record::Chain;
 
+/// Cells that double a time.
+const IN_OCTAVE: u64 = 8;
+
 /// The answer of `GET /api/v1/runs/{id}/distribution`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct DistributionView {
@@ -55,6 +58,31 @@ pub struct DistributionCell {
     pub count: u64,
 }
 
+impl DistributionCell {
+    /// Puts ascending times with their counts into cells.
+    pub(crate) fn of(times: impl Iterator<Item = (u64, u64)>) -> Vec<Self> {
+        let mut cells: Vec<Self> = Vec::new();
+        for (ns, count) in times {
+            match cells.last_mut() {
+                Some(last) if ns < last.to_ns => last.count += count,
+                _ => {
+                    let (from_ns, to_ns) = ends(ns);
+                    cells.push(Self { from_ns, to_ns, count });
+                }
+            }
+        }
+        cells
+    }
+}
+
+/// The ends of the cell of this time.
+fn ends(ns: u64) -> (u64, u64) {
+    // The first cells are one nanosecond wide.
+    let width = 1_u64 << (ns | IN_OCTAVE).ilog2() >> IN_OCTAVE.ilog2();
+    let from = ns / width * width;
+    (from, from + width)
+}
+
 /// The times that ended in one bucket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TimesInBucket {
@@ -62,4 +90,31 @@ pub struct TimesInBucket {
     pub at_unix_s: u64,
     /// Cells with times, ascending.
     pub cells: Vec<DistributionCell>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_within_its_cell_and_eight_cells_double_it() {
+        for (ns, from, to) in
+            [(0, 0, 1), (7, 7, 8), (8, 8, 9), (16, 16, 18), (17, 16, 18), (1_000, 960, 1_024)]
+        {
+            assert_eq!(ends(ns), (from, to), "{ns}");
+        }
+        let (mut cell, mut number) = (ends(1 << 20), 0);
+        while cell.0 < 1 << 21 {
+            cell = ends(cell.1);
+            number += 1;
+        }
+        assert_eq!((cell.0, number), (1 << 21, 8));
+    }
+
+    #[test]
+    fn times_of_one_cell_are_counted_together() {
+        let cells = DistributionCell::of([(16, 1), (17, 2), (18, 4), (900, 8)].into_iter());
+        let found: Vec<_> = cells.iter().map(|cell| (cell.from_ns, cell.to_ns, cell.count)).collect();
+        assert_eq!(found, [(16, 18, 3), (18, 20, 4), (896, 960, 8)]);
+    }
 }

@@ -11,13 +11,13 @@ use wec_record::{Identifier, Unfit};
 
 use crate::accounts::account_url;
 use crate::ca::{Ca, Call};
+use crate::challenge::Validated;
 use crate::clock::UnixTime;
 use crate::endpoint::ChallengePlace;
 use crate::issuer::CertificationRequest;
 use crate::keys::PublicKey;
 use crate::orders::{Authorization, EXPIRES_AFTER, Issued, Order, Progress, ValidationResult};
 use crate::reply::{Kind, Problem, Reply, Subproblem};
-use crate::validation::Validated;
 
 /// As many as public CAs accept.
 const MOST_NAMES: usize = 100;

@@ -159,18 +159,16 @@ impl<'a> Charts<'a> {
         if self.to <= self.from {
             return;
         }
+        let fleet: Vec<_> = self.observed.iter().filter(|series| series.source == FLEET_SOURCE).collect();
+        let Some(first) = fleet.first() else { return };
         page.push_str("<div class=\"charts\">\n");
         for (title, about, lines) in FLEET {
             let found = lines.iter().filter_map(|(name, series, class)| {
-                let same = |of: &&ObservedSeries| of.source == FLEET_SOURCE && of.name == *series;
-                let (_, _, points) = self.observed_points(self.observed.iter().find(same)?);
+                let (_, _, points) = self.observed_points(fleet.iter().find(|of| of.name == *series)?);
                 Some(Line { name, class: (*class).to_owned(), points })
             });
             let lines: Vec<_> = found.collect();
-            let Some(one) = self.observed.iter().find(|series| series.source == FLEET_SOURCE) else {
-                continue;
-            };
-            let (at, seconds, _) = self.observed_points(one);
+            let (at, seconds, _) = self.observed_points(first);
             let about = format!("{about}; each point is of {seconds:.1} s");
             self.chart(
                 page,

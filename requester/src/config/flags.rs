@@ -19,13 +19,24 @@ pub trait Command {
     /// Whether environment variables replace missing flags.
     const ENVIRONMENT: bool = true;
 
+    /// Keys that have a flag of the command's own.
+    const OWN: &'static [&'static str] = &[];
+
+    /// Whether the command sets the load itself.
+    const SETS_LOAD: bool = false;
+
+    /// Keys that the command sets beside the load.
+    const SETS: &'static [&'static str] = &[];
+
     /// Whether the command has the key's flag. A key without one has no effect, so its environment variable is not even
     /// read: this is for keys of another kind of command, and for those that have a flag of the command's own.
-    fn takes(key: &Key) -> bool;
+    fn takes(key: &Key) -> bool {
+        key.place != Place::Search && !Self::OWN.contains(&key.name)
+    }
 
     /// Whether the command reads the key only to report what to give instead. Help does not show its flag.
-    fn refuses(_: &Key) -> bool {
-        false
+    fn refuses(key: &Key) -> bool {
+        Self::SETS_LOAD && key.sets_load || Self::SETS.contains(&key.name)
     }
 
     /// The names of the keys that it [refuses](Self::refuses).
@@ -44,11 +55,7 @@ pub trait Command {
 #[derive(Clone, Copy, Debug)]
 pub enum Run {}
 
-impl Command for Run {
-    fn takes(key: &Key) -> bool {
-        key.place != Place::Search
-    }
-}
+impl Command for Run {}
 
 /// The flags of a command, for clap.
 #[derive(Clone, Debug)]

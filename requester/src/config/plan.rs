@@ -224,7 +224,7 @@ fn scenarios(s: &mut Settings, challenge_types: &Mix<ChallengeType>, push: &Push
 
 /// A challtestsrv serves what it is given: it knows no detours, and no faults but wrong answers.
 fn served_by_another(s: &mut Settings, scenarios: &[Scenario]) {
-    if let Some(one) = scenarios.iter().find(|one| one.detours > 0.0) {
+    if let Some(one) = scenarios.iter().find(|one| one.choices.detours > 0.0) {
         let message = format!(
             "scenario {}: a challtestsrv cannot serve redirects and CNAMEs of challenges: only a challenge server of wec \
              can",
@@ -232,8 +232,8 @@ fn served_by_another(s: &mut Settings, scenarios: &[Scenario]) {
         );
         s.mistake("detours", message);
     }
-    for one in scenarios.iter().filter(|one| one.fail_validations > 0.0) {
-        let others = one.validation_faults.items().filter(|fault| *fault != ValidationFault::Wrong);
+    for one in scenarios.iter().filter(|one| one.choices.fail_validations > 0.0) {
+        let others = one.choices.validation_faults.items().filter(|fault| *fault != ValidationFault::Wrong);
         let others: Vec<_> = others.map(ValidationFault::name).collect();
         if !others.is_empty() {
             let message = format!(

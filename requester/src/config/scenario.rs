@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use wec_acme::{Behaviour, KeyType};
 use wec_chains::{
-    Connections, Mix, NameKind, Networks, Profile, Refusal, RevocationReason, Steps, StopBefore,
+    Choices, Connections, Mix, NameKind, Networks, Profile, Refusal, RevocationReason, Steps, StopBefore,
 };
 use wec_record::plan::{Count, MAX_WEIGHT, Stage};
 use wec_record::{Chain, ChallengeType};
@@ -124,15 +124,8 @@ pub(super) fn scenario(
         );
         s.mistake("revoke_by_other_account", message);
     }
-    Scenario {
-        name: name.to_owned(),
-        start_at: s.take("start_at", any_duration).unwrap_or_default(),
-        after: s.take("after", |text| Ok(text.to_owned())),
-        run_time: run_time.unwrap_or(if staged.is_zero() { load.usual_run_time() } else { staged }),
-        load,
-        think_time,
-        weights,
-        names_per_order: s.take("names_per_order", names_per_order).unwrap_or_else(|| (1..=1).into()),
+    let choices = Choices {
+        names: s.take("names_per_order", names_per_order).unwrap_or_else(|| (1..=1).into()),
         name_kinds,
         ip_networks: s.take("ip_networks", Networks::from_str).unwrap_or_default(),
         repeat_names: s.take("repeat_names", share).unwrap_or_default(),
@@ -140,7 +133,7 @@ pub(super) fn scenario(
         validity: s.take("validity", validity),
         new_account: s.take("new_account", share).unwrap_or_default(),
         largest_account: s.take("largest_account", share).unwrap_or_default(),
-        challenge_types: challenge_types.clone(),
+        challenges: challenge_types.clone(),
         detours: s.take("detours", share).unwrap_or_default(),
         fail_validations,
         validation_faults,
@@ -152,14 +145,24 @@ pub(super) fn scenario(
         behaviours: s.take("behaviours", Mix::from_str).unwrap_or_else(|| Mix::even([Behaviour::Proper])),
         abandon: s.take("abandon", share).unwrap_or_default(),
         stop_before,
-        profile: s.take("profile", Mix::from_str).unwrap_or_else(|| Mix::even([Profile::default()])),
-        revoke_reasons: s
+        profiles: s.take("profile", Mix::from_str).unwrap_or_else(|| Mix::even([Profile::default()])),
+        revocation_reasons: s
             .take("revoke_reasons", Mix::from_str)
             .unwrap_or_else(|| Mix::even(RevocationReason::USUAL)),
         refusals: s.take("refusals", Mix::from_str).unwrap_or_else(|| Mix::even(Refusal::ALL)),
         steps,
         revoke_by_certificate_key,
         revoke_by_other_account,
+    };
+    Scenario {
+        name: name.to_owned(),
+        start_at: s.take("start_at", any_duration).unwrap_or_default(),
+        after: s.take("after", |text| Ok(text.to_owned())),
+        run_time: run_time.unwrap_or(if staged.is_zero() { load.usual_run_time() } else { staged }),
+        load,
+        think_time,
+        weights,
+        choices,
         on_failure: s.take("on_failure", OnFailure::from_str).unwrap_or_default(),
     }
 }

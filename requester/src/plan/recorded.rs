@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use wec_acme::{Correlation, Dialling, ExternalAccount, HttpVersion};
-use wec_chains::{Connections, StopBefore};
+use wec_chains::{Choices, Connections, StopBefore};
 use wec_record::plan;
 use wec_store::Limits;
 
@@ -119,15 +119,9 @@ fn scenario(given: &Scenario) -> plan::Scenario {
         from: plan::Time(*times.start()),
         to: plan::Time(*times.end()),
     };
-    let Scenario {
-        name,
-        start_at,
-        after,
-        run_time,
-        load,
-        think_time,
-        weights,
-        names_per_order,
+    let Scenario { name, start_at, after, run_time, load, think_time, weights, choices, on_failure } = given;
+    let Choices {
+        names,
         name_kinds,
         ip_networks,
         repeat_names,
@@ -135,7 +129,7 @@ fn scenario(given: &Scenario) -> plan::Scenario {
         validity,
         new_account,
         largest_account,
-        challenge_types,
+        challenges,
         detours,
         fail_validations,
         validation_faults,
@@ -145,14 +139,13 @@ fn scenario(given: &Scenario) -> plan::Scenario {
         behaviours,
         abandon,
         stop_before,
-        profile,
-        revoke_reasons,
+        profiles,
+        revocation_reasons,
         revoke_by_certificate_key,
         revoke_by_other_account,
         refusals,
         steps,
-        on_failure,
-    } = given;
+    } = choices;
     plan::Scenario {
         name: name.clone(),
         start_at: (*start_at).into(),
@@ -161,7 +154,7 @@ fn scenario(given: &Scenario) -> plan::Scenario {
         load: load.recorded(),
         think_time: think_time.as_ref().map(span),
         weights: plan::Weights(weights.iter().collect()),
-        names_per_order: Some(names_per_order.clone()),
+        names_per_order: Some(names.clone()),
         name_kinds: name_kinds.shares(),
         ip_networks: ip_networks.to_string(),
         repeat_names: *repeat_names,
@@ -169,7 +162,7 @@ fn scenario(given: &Scenario) -> plan::Scenario {
         validity: validity.map(plan::Time),
         new_account: *new_account,
         largest_account: *largest_account,
-        challenge_types: challenge_types.shares(),
+        challenge_types: challenges.shares(),
         detours: *detours,
         fail_validations: *fail_validations,
         validation_faults: validation_faults.shares(),
@@ -185,8 +178,8 @@ fn scenario(given: &Scenario) -> plan::Scenario {
         stop_before: stop_before.map(|step| match step {
             StopBefore::Finalize => plan::StopBefore::Finalize,
         }),
-        profile: profile.shares(),
-        revoke_reasons: revoke_reasons.shares(),
+        profile: profiles.shares(),
+        revoke_reasons: revocation_reasons.shares(),
         revoke_by_certificate_key: *revoke_by_certificate_key,
         revoke_by_other_account: *revoke_by_other_account,
         refusals: refusals.shares(),

@@ -45,7 +45,7 @@ pub(super) async fn key_pool(plan: &Plan) -> Result<Keys, StartError> {
             .collect()
     };
     let (types, accounts) =
-        (rsa(|scenario| &scenario.key_types), rsa(|scenario| &scenario.account_key_types));
+        (rsa(|scenario| &scenario.choices.key_types), rsa(|scenario| &scenario.choices.account_key_types));
     if types.is_empty() && accounts.is_empty() {
         return Ok(Keys {
             certificates: Arc::new(KeyPool::empty()),
@@ -73,32 +73,9 @@ pub(super) fn checker(plan: &Plan) -> Result<Checker, StartError> {
 fn chain_policy(plan: &Plan, scenario: &Scenario, keys: &Keys) -> wec_chains::Policy {
     wec_chains::Policy {
         scenario: scenario.name.clone(),
-        names: scenario.names_per_order.clone(),
-        name_kinds: scenario.name_kinds.clone(),
-        ip_networks: scenario.ip_networks,
-        repeat_names: scenario.repeat_names,
-        common_name: scenario.common_name,
-        validity: scenario.validity,
-        new_account: scenario.new_account,
-        largest_account: scenario.largest_account,
-        challenges: scenario.challenge_types.clone(),
-        detours: scenario.detours,
-        fail_validations: scenario.fail_validations,
-        validation_faults: scenario.validation_faults.clone(),
-        key_types: scenario.key_types.clone(),
+        choices: scenario.choices.clone(),
         keys: Arc::clone(&keys.certificates),
-        account_key_types: scenario.account_key_types.clone(),
         account_keys: Arc::clone(&keys.accounts),
-        connections: scenario.connections,
-        behaviours: scenario.behaviours.clone(),
-        abandon: scenario.abandon,
-        stop_before: scenario.stop_before,
-        profiles: scenario.profile.clone(),
-        revocation_reasons: scenario.revoke_reasons.clone(),
-        revoke_by_certificate_key: scenario.revoke_by_certificate_key,
-        revoke_by_other_account: scenario.revoke_by_other_account,
-        refusals: scenario.refusals.clone(),
-        steps: scenario.steps.clone(),
         longest_rest: (scenario.on_failure == OnFailure::BackOff).then_some(plan.patience.max_retry_after),
         contact: plan.contact.clone(),
         external_accounts: plan.eab.clone(),

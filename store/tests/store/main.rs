@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod challenges;
+mod claims;
 mod common;
 mod full_disk;
 mod kill;

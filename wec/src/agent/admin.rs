@@ -4,7 +4,7 @@
 //! It has no token, so it listens on loopback only and refuses what a browser sends for a page.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -20,8 +20,10 @@ use tokio_util::sync::CancellationToken;
 use wec_listen::http::Version;
 use wec_listen::{Connections, Rules};
 
-use super::follow::Status;
-use super::{ADMIN, AdminAt};
+use super::this_agent::Status;
+
+/// The default address of the admin port.
+const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7071);
 
 /// The admin port; does nothing if it is off.
 #[derive(Debug)]
@@ -29,6 +31,25 @@ pub(super) struct Admin {
     shared: Arc<Shared>,
     served: Option<(SocketAddr, JoinHandle<()>)>,
     stop: CancellationToken,
+}
+
+/// Where the admin port is.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum AdminAt {
+    Off,
+    At(SocketAddr),
+}
+
+pub(super) fn parse_admin(text: &str) -> Result<AdminAt, String> {
+    if text == "off" {
+        return Ok(AdminAt::Off);
+    }
+    let address: SocketAddr =
+        text.parse().map_err(|_| "is neither an address like 127.0.0.1:7071 nor off".to_owned())?;
+    if !address.ip().is_loopback() {
+        return Err("has no token, so it must be on loopback: 127.0.0.1:7071".to_owned());
+    }
+    Ok(AdminAt::At(address))
 }
 
 #[derive(Debug)]

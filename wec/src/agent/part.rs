@@ -17,7 +17,7 @@ use wec_record::{MarkBy, MarkWhat};
 use wec_requester::{Delivered, Node, PROGRAM, RemotePart, Secrets, StartError, plan_for_agent, run_on};
 use wec_startup::{Interrupted, Stop};
 
-use super::follow::Agent;
+use super::this_agent::Agent;
 
 /// Pause between attempts to join a session whose earlier run is still ending.
 const AGAIN: Duration = Duration::from_millis(500);

@@ -40,21 +40,23 @@ pub(super) struct Extent {
     pub(super) verify: bool,
 }
 
+/// Cleans what `catalogue` has of `stored`.
 pub(super) struct Cleaner {
     pub(super) client: Client,
     pub(super) clock: Clock,
+    /// A request is sent at most each tick.
     pub(super) pace: Interval,
     pub(super) stop: Stop,
     pub(super) catalogue: Catalogue,
     pub(super) stored: StoredCa,
     pub(super) extent: Extent,
     pub(super) done: Done,
-    progress: Progress,
+    pub(super) progress: Progress,
 }
 
 /// What must be remembered from one object to the next.
 #[derive(Debug, Default)]
-struct Progress {
+pub(super) struct Progress {
     /// Failures since the last success.
     failures_in_a_row: u32,
     /// Accounts that are needed to try something again.
@@ -77,20 +79,6 @@ impl Progress {
 }
 
 impl Cleaner {
-    /// Cleans what `catalogue` has of `stored`, with a request at most each tick of `pace`.
-    pub(super) fn new(
-        client: Client,
-        clock: Clock,
-        pace: Interval,
-        stop: Stop,
-        stored: (Catalogue, StoredCa),
-        extent: Extent,
-    ) -> Self {
-        let (catalogue, stored) = stored;
-        let (done, progress) = (Done::default(), Progress::default());
-        Self { client, clock, pace, stop, catalogue, stored, extent, done, progress }
-    }
-
     /// Ends everything, in an order in which each step needs only what is not ended yet.
     ///
     /// # Errors

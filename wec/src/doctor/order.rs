@@ -79,7 +79,7 @@ impl Watch<'_> {
             Err(failure) => return self.findings.push(judge::no_account(&failure)),
         };
         self.findings.push(Finding::ok(Check::Account, "registered"));
-        let enabled: Vec<_> = self.plan.scenarios[0].challenge_types.items().collect();
+        let enabled: Vec<_> = self.plan.scenarios[0].choices.challenges.items().collect();
         let mut ready = None;
         for kind in &enabled {
             match self.validate(&account, *kind, &enabled).await {

@@ -15,7 +15,7 @@ use wec_fleet::{
     ClientClass, Cohorts, Flow, LiveFleet, Recorder, Scenario as FleetScenario, Second, text, time,
 };
 use wec_record::Chain;
-use wec_requester::config::{Command, Key, Mistakes, Place, Settings};
+use wec_requester::config::{Command, Mistakes, Settings};
 use wec_requester::executor::{FleetDrive, fleet_speed};
 use wec_requester::picker::Weights;
 use wec_requester::{Flags, Plan, Scenario};
@@ -89,20 +89,11 @@ fn window(text: &str) -> Result<Window, String> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Driven {}
 
-/// The keys that the fleet sets beside the load.
-const BY_FLEET: [&str; 2] = ["run_time", "max_retries"];
-
-/// Keys whose flags the command has itself; `--rate` is that of the CA in the model.
-const OWN: [&str; 3] = ["directory", "workers", "rate"];
-
 impl Command for Driven {
-    fn takes(key: &Key) -> bool {
-        key.place != Place::Search && !OWN.contains(&key.name)
-    }
-
-    fn refuses(key: &Key) -> bool {
-        key.sets_load || BY_FLEET.contains(&key.name)
-    }
+    /// `--rate` is that of the CA in the model.
+    const OWN: &'static [&'static str] = &["directory", "workers", "rate"];
+    const SETS_LOAD: bool = true;
+    const SETS: &'static [&'static str] = &["run_time", "max_retries"];
 }
 
 pub(crate) async fn drive(options: Options, stop: Stop) -> anyhow::Result<Exit> {

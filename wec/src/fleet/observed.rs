@@ -77,6 +77,22 @@ impl RunController for Observer {
     }
 }
 
+/// The figure that only the sum of all classes has.
+const DUE: &str = "due";
+
+fn sums(flow: Flow) -> [(&'static str, u64); 7] {
+    let Totals { orders, due, issued, late, expired, refused, failed, .. } = flow.into();
+    [
+        ("orders", orders),
+        (DUE, due),
+        ("issued", issued),
+        ("refused", refused),
+        ("failed", failed),
+        ("late", late),
+        ("expired", expired),
+    ]
+}
+
 fn observation(
     account: &FleetAccount,
     planned: Option<(u64, u64)>,
@@ -90,28 +106,11 @@ fn observation(
     let mut all = Flow::default();
     for (class, flow) in classes.iter().zip(&account.classes) {
         all.add(flow);
-        let Totals { orders, issued, late, expired, refused, failed, .. } = (*flow).into();
-        for (figure, value) in [
-            ("orders", orders),
-            ("issued", issued),
-            ("refused", refused),
-            ("failed", failed),
-            ("late", late),
-            ("expired", expired),
-        ] {
+        for (figure, value) in sums(*flow).into_iter().filter(|(figure, _)| *figure != DUE) {
             count(format!("{figure}_total{{class=\"{class}\"}}"), value);
         }
     }
-    let Totals { orders, due, issued, late, expired, refused, failed, .. } = all.into();
-    for (figure, value) in [
-        ("orders", orders),
-        ("due", due),
-        ("issued", issued),
-        ("refused", refused),
-        ("failed", failed),
-        ("late", late),
-        ("expired", expired),
-    ] {
+    for (figure, value) in sums(all) {
         count(format!("{figure}_total"), value);
     }
     if let Some((orders, issued)) = planned {

@@ -11,7 +11,7 @@ use anyhow::{Context as _, ensure};
 use url::Url;
 use wec_analytics::{LogReport, read_logs};
 use wec_record::{Chain, Record, RunTimes, Within};
-use wec_requester::config::{Command, Key, Mistakes, Place, Settings};
+use wec_requester::config::{Command, Mistakes, Settings};
 use wec_requester::{Flags, Plan, Scenario};
 use wec_startup::{Exit, Stop, WrongUse, say};
 
@@ -30,29 +30,32 @@ const MAX_STEPS: u128 = 3_600;
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Drive {}
 
-/// The keys that the log sets beside the load.
-const BY_LOG: [&str; 1] = ["profile"];
-
 impl Command for Drive {
-    fn takes(key: &Key) -> bool {
-        // Here --strict applies to the log.
-        key.place != Place::Search && !["directory", "strict"].contains(&key.name)
-    }
+    // Here --strict applies to the log.
+    const OWN: &'static [&'static str] = &["directory", "strict"];
+    const SETS_LOAD: bool = true;
+    const SETS: &'static [&'static str] = &["profile"];
+}
 
-    fn refuses(key: &Key) -> bool {
-        key.sets_load || BY_LOG.contains(&key.name)
-    }
+/// The logs whose starts are run again, and where.
+pub(super) struct Recorded {
+    pub(super) logs: Vec<PathBuf>,
+    /// Whether a log with problems is an error.
+    pub(super) strict: bool,
+    /// The CA's directory.
+    pub(super) directory: Url,
+    /// Recorded seconds in a second.
+    pub(super) speed: f64,
 }
 
 /// Runs the starts of the logs at a CA.
 pub(super) async fn drive(
-    (directory, speed): (Url, f64),
-    logs: Vec<PathBuf>,
-    strict: bool,
+    recorded: Recorded,
     flags: Flags<Drive>,
     output: OutputOptions,
     stop: Stop,
 ) -> anyhow::Result<Exit> {
+    let Recorded { logs, strict, directory, speed } = recorded;
     for file in output.json.iter().chain(&output.junit) {
         refuse_an_input(file, &logs)?;
     }

@@ -34,7 +34,7 @@ fn a_directory_is_the_only_required_key() {
     let plan = options().resolve(None).unwrap();
     assert_eq!(plan.workers(), 50);
     assert_eq!(plan.run_time(), Duration::from_secs(60));
-    assert_eq!(plan.scenarios[0].challenge_types.to_string(), "http-01=1,tls-alpn-01=1");
+    assert_eq!(plan.scenarios[0].choices.challenges.to_string(), "http-01=1,tls-alpn-01=1");
     assert_eq!(plan.listen.http01, Some("127.0.0.1:5002".parse().unwrap()));
     assert_eq!(plan.listen.dns, None);
 }
@@ -60,9 +60,7 @@ fn scenarios_inherit_top_level_keys_and_flags_apply_to_all() {
     let shown: Vec<_> = plan
         .scenarios
         .iter()
-        .map(|one| {
-            (one.name.as_str(), one.load.executor(), one.run_time.as_secs(), one.names_per_order.most())
-        })
+        .map(|one| (one.name.as_str(), one.load.executor(), one.run_time.as_secs(), one.choices.names.most()))
         .collect();
     assert_eq!(
         shown,
@@ -74,7 +72,7 @@ fn scenarios_inherit_top_level_keys_and_flags_apply_to_all() {
     );
     assert_eq!(plan.run_time(), Duration::from_secs(1200), "the clean-up waits for the everyday load");
     let plan = config.with("names_per_order", "3").with("run_time", "5s").resolve(None).unwrap();
-    assert!(plan.scenarios.iter().all(|one| one.names_per_order.most() == 3 && one.run_time.as_secs() == 5));
+    assert!(plan.scenarios.iter().all(|one| one.choices.names.most() == 3 && one.run_time.as_secs() == 5));
 }
 
 #[test]
@@ -281,7 +279,7 @@ fn setting_one_listener_disables_the_default_ones() {
     options.set("dns_listen", "127.0.0.1:5053");
     let plan = options.resolve(None).unwrap();
     assert_eq!(plan.listen.http01, None);
-    assert_eq!(plan.scenarios[0].challenge_types.to_string(), "dns-01=1");
+    assert_eq!(plan.scenarios[0].choices.challenges.to_string(), "dns-01=1");
 }
 
 #[test]
@@ -307,10 +305,10 @@ fn client_behaviour_is_read_from_weights_shares_and_names() {
         .with("on_failure", "hammer");
     let plan = options.resolve(None).unwrap();
     let scenario = &plan.scenarios[0];
-    assert_eq!(scenario.key_types.to_string(), "p256=8,rsa2048=1");
-    assert_eq!(scenario.challenge_types.to_string(), "http-01=3,tls-alpn-01=0");
-    assert_eq!((scenario.abandon, scenario.connections.name()), (0.025, "per-chain"));
-    assert!(scenario.stop_before.is_some() && plan.http == HttpVersion::Http2);
+    assert_eq!(scenario.choices.key_types.to_string(), "p256=8,rsa2048=1");
+    assert_eq!(scenario.choices.challenges.to_string(), "http-01=3,tls-alpn-01=0");
+    assert_eq!((scenario.choices.abandon, scenario.choices.connections.name()), (0.025, "per-chain"));
+    assert!(scenario.choices.stop_before.is_some() && plan.http == HttpVersion::Http2);
     let stamp = serde_json::to_value(wec_record::Plan::from(&plan)).unwrap();
     assert_eq!(stamp["http"], "2");
     assert_eq!(stamp["scenarios"][0]["key_types"], "p256=8,rsa2048=1");
@@ -353,7 +351,7 @@ fn listeners_need_challenges_in_memory() {
     let mut options = options();
     options.set("challenges", "redis://127.0.0.1");
     assert_eq!(
-        options.clone().resolve(None).unwrap().scenarios[0].challenge_types,
+        options.clone().resolve(None).unwrap().scenarios[0].choices.challenges,
         Mix::even(ChallengeType::STANDARD)
     );
     options.set("http01_listen", "127.0.0.1:80");
@@ -367,7 +365,7 @@ fn only_dns01_may_be_answered_by_another_server() {
     options.set("dns_challenges", "challtestsrv+http://10.77.77.77:8055");
     let plan = options.clone().resolve(None).unwrap();
     assert_eq!(plan.challenges, Challenges::Memory);
-    assert_eq!(plan.scenarios[0].challenge_types.to_string(), "http-01=1,dns-01=1");
+    assert_eq!(plan.scenarios[0].choices.challenges.to_string(), "http-01=1,dns-01=1");
     options.set("dns_challenges", "redis://127.0.0.1");
     let shown = options.resolve(None).unwrap_err().to_string();
     assert_eq!(shown, "--dns-challenges: not challtestsrv+http://HOST:8055");
@@ -419,9 +417,9 @@ fn every_wrong_bound_is_named() {
 fn profiles_and_revocations_have_weights_and_shares() {
     let plan = options().resolve(None).unwrap();
     let scenario = &plan.scenarios[0];
-    assert_eq!(scenario.profile.to_string(), "default=1");
-    assert_eq!(scenario.revoke_reasons.to_string(), "none=1,0=1,1=1,4=1,5=1");
-    assert_eq!(scenario.revoke_by_certificate_key, 0.5);
+    assert_eq!(scenario.choices.profiles.to_string(), "default=1");
+    assert_eq!(scenario.choices.revocation_reasons.to_string(), "none=1,0=1,1=1,4=1,5=1");
+    assert_eq!(scenario.choices.revoke_by_certificate_key, 0.5);
     assert_eq!((plan.challenge_linger, &plan.issuer_root), (Duration::from_secs(10), &None));
     for share in ["20%", "0.2"] {
         let plan = options()
