@@ -17,7 +17,7 @@
 //! acknowledged: the batch that is refused then is the one that was meant.
 
 mod codec;
-mod road;
+mod connection;
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -39,7 +39,7 @@ use wec_record::RunHeader;
 use wec_record::wire::{event_to_wire, load_to_wire, state_to_wire};
 
 use self::codec::{Bearer, chain};
-use self::road::{CONNECT, Event, Road, next_event, open_within};
+use self::connection::{CONNECT, Connection, Event, next_event, open_within};
 use crate::intake::{BATCH, Counts, Entry, Intake};
 use crate::losses::Losses;
 use crate::numbered::{Batch, Numbering};
@@ -361,7 +361,7 @@ impl Pump {
     async fn run(mut self, closing: CancellationToken, deadline: CancellationToken) {
         let mut look = interval(LOOK_AGAIN);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut road = Road::Blocked(Instant::now());
+        let mut connection = Connection::Waiting(Instant::now());
         let leftover = self.made.intake.is_none();
         let mut ending = false;
         loop {
@@ -369,12 +369,12 @@ impl Pump {
             if last && !std::mem::replace(&mut ending, last) && leftover {
                 // Analytics may have come back since the last attempt.
                 self.trouble = None;
-                if matches!(road, Road::Blocked(_)) {
-                    road = Road::Blocked(Instant::now());
+                if matches!(connection, Connection::Waiting(_)) {
+                    connection = Connection::Waiting(Instant::now());
                 }
             }
             self.collect();
-            if matches!(road, Road::Open(_)) {
+            if matches!(connection, Connection::Open(_)) {
                 self.refill();
             }
             self.tell();
@@ -391,13 +391,13 @@ impl Pump {
                 }
             };
             let event = tokio::select! {
-                event = next_event(&mut road, more) => event,
+                event = next_event(&mut connection, more) => event,
                 _ = look.tick() => Event::Tick,
                 () = gathered => Event::Tick,
                 () = closing.cancelled(), if !last => Event::Tick,
                 () = deadline.cancelled() => Event::Tick,
             };
-            self.handle(event, &mut road);
+            self.handle(event, &mut connection);
         }
         self.collect();
         self.leave();
@@ -405,20 +405,20 @@ impl Pump {
         self.spool.close();
     }
 
-    fn handle(&mut self, event: Event, road: &mut Road) {
+    fn handle(&mut self, event: Event, connection: &mut Connection) {
         match event {
             Event::Tick => {
-                if matches!(road, Road::Blocked(until) if *until <= Instant::now()) {
-                    *road = Road::Building(Box::pin(open_within(
+                if matches!(connection, Connection::Waiting(until) if *until <= Instant::now()) {
+                    *connection = Connection::Connecting(Box::pin(open_within(
                         self.endpoint.clone(),
                         self.token.clone(),
                         self.tls.clone(),
                     )));
                 }
             }
-            Event::Opened(Ok(link)) => *road = Road::Open(link),
+            Event::Opened(Ok(link)) => *connection = Connection::Open(link),
             Event::MaySend => {
-                let Road::Open(link) = road else { return };
+                let Connection::Open(link) = connection else { return };
                 let Some(parcel) = self.outbox.get(self.sent) else { return };
                 if !link.greeted {
                     let greeting = greeting(&parcel.frame, &self.hello);
@@ -437,34 +437,34 @@ impl Pump {
                 }
             }
             Event::Acknowledged(Err(status)) if is_final(&status) && !self.outbox.is_empty() => {
-                self.refused(road, status.message());
+                self.refused(connection, status.message());
             }
             Event::Opened(Err(status)) | Event::Acknowledged(Err(status)) => {
-                self.lose(road, status.message())
+                self.lose(connection, status.message())
             }
-            Event::Acknowledged(Ok(None)) => self.lose(road, "analytics ended the stream"),
+            Event::Acknowledged(Ok(None)) => self.lose(connection, "analytics ended the stream"),
         }
     }
 
     /// The connection is lost: everything unacknowledged will be sent again.
-    fn lose(&mut self, road: &mut Road, why: &str) {
+    fn lose(&mut self, connection: &mut Connection, why: &str) {
         if self.trouble.is_none() {
             tracing::warn!("analytics does not accept results, so they wait: {why}");
         }
         self.trouble = Some(why.to_owned());
         self.sent = 0;
         self.spill();
-        *road = Road::Blocked(Instant::now() + self.retry);
+        *connection = Connection::Waiting(Instant::now() + self.retry);
         self.retry = (self.retry * 2).min(RETRY.1);
     }
 
     /// A batch on the stream, or the greeting for the first of them, was refused for good. If only one batch can be
     /// meant, it ends here.
-    fn refused(&mut self, road: &mut Road, why: &str) {
+    fn refused(&mut self, connection: &mut Connection, why: &str) {
         let culprit = self.sent <= 1;
         self.sent = 0;
         self.cautious = !culprit;
-        *road = Road::Blocked(Instant::now());
+        *connection = Connection::Waiting(Instant::now());
         let Some(parcel) = self.outbox.pop_front_if(|_| culprit) else { return };
         if parcel.spooled {
             self.spool.acknowledged();

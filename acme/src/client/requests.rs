@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wec_record::Identifier;
 
-use super::retries::{Patience, Signed, Step, by};
+use super::retries::{PollWaits, Signed, Step, by};
 use super::{Client, Signer};
 use crate::FailureClass;
 use crate::Purpose;
@@ -183,12 +183,12 @@ impl Client {
         url: &str,
         asked: Option<Duration>,
     ) -> Result<Authorization, Failure> {
-        let mut patience = Patience::new(&self.ca.policy, asked);
+        let mut waits = PollWaits::new(&self.ca.policy, asked);
         loop {
-            Box::pin(patience.wait(trace, Endpoint::Authorization, url)).await?;
+            Box::pin(waits.wait(trace, Endpoint::Authorization, url)).await?;
             let authorization = self.read_authorization(trace, account, url, Purpose::Poll).await?;
             match authorization.status {
-                AuthorizationStatus::Pending => patience.asked = authorization.retry_after,
+                AuthorizationStatus::Pending => waits.asked = authorization.retry_after,
                 AuthorizationStatus::Valid => return Ok(authorization),
                 _ => return Err(not_validated(&authorization)),
             }
@@ -438,7 +438,7 @@ impl Client {
         reached: impl Fn(OrderStatus) -> bool,
     ) -> Result<Order, Failure> {
         let mut order = order.clone();
-        let mut patience = Patience::new(&self.ca.policy, order.retry_after);
+        let mut waits = PollWaits::new(&self.ca.policy, order.retry_after);
         loop {
             if order.status == OrderStatus::Invalid {
                 return Err(not_issued(order));
@@ -446,9 +446,9 @@ impl Client {
             if reached(order.status) {
                 return Ok(order);
             }
-            Box::pin(patience.wait(trace, Endpoint::Order, &order.url)).await?;
+            Box::pin(waits.wait(trace, Endpoint::Order, &order.url)).await?;
             order = self.read_order(trace, account, &order.url, Purpose::Poll).await?;
-            patience.asked = order.retry_after;
+            waits.asked = order.retry_after;
         }
     }
 }

@@ -387,7 +387,7 @@ const fn is_tried_again(kind: FailureClass) -> bool {
 }
 
 /// How long an object is still polled, and how long until the next poll.
-pub(super) struct Patience<'a> {
+pub(super) struct PollWaits<'a> {
     policy: &'a Policy,
     deadline: Instant,
     interval: Option<Duration>,
@@ -397,7 +397,7 @@ pub(super) struct Patience<'a> {
     pub(super) asked: Option<Duration>,
 }
 
-impl<'a> Patience<'a> {
+impl<'a> PollWaits<'a> {
     pub(super) fn new(policy: &'a Policy, asked: Option<Duration>) -> Self {
         Self { policy, deadline: Instant::now() + policy.poll_timeout, interval: None, hasty: 0, asked }
     }

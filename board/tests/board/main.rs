@@ -7,6 +7,6 @@ mod board;
 mod clocks;
 mod common;
 mod crowd;
+mod etcd_faults;
 mod file;
 mod secured;
-mod weather;

@@ -42,7 +42,7 @@ fn a_new_stream_starts_with_the_first_batch_that_was_not_acknowledged() {
     (0..3).for_each(|_| add(&mut pump, &intake, 2));
     pump.sent = 3;
     assert!(pump.acknowledge(2));
-    pump.lose(&mut Road::Blocked(Instant::now()), "away");
+    pump.lose(&mut Connection::Waiting(Instant::now()), "away");
     assert_eq!((kept(&pump).0, pump.sent), (vec![3, 5], 0));
     assert_eq!((health(&pump).delivered, health(&pump).queued), (2, 4));
     assert_eq!(health(&pump).trouble.as_deref(), Some("away"));
@@ -62,17 +62,17 @@ fn acknowledging_again_or_half_a_batch_changes_nothing() {
 #[test]
 fn refused_records_are_reported_as_lost_with_the_reason() {
     let (mut pump, intake) = pump(100);
-    let mut road = Road::Blocked(Instant::now());
+    let mut connection = Connection::Waiting(Instant::now());
     (0..3).for_each(|_| add(&mut pump, &intake, 2));
     pump.sent = 3;
-    pump.refused(&mut road, "too large");
+    pump.refused(&mut connection, "too large");
     assert_eq!(
         (kept(&pump).0.len(), pump.cautious),
         (3, true),
         "it is not known yet which of them was refused"
     );
     pump.sent = 1;
-    pump.refused(&mut road, "too large");
+    pump.refused(&mut connection, "too large");
     pump.collect();
     let why = "analytics refuses them permanently: too large";
     assert_eq!(kept(&pump), (vec![3, 5, 7], vec![(2, why.to_owned())]));

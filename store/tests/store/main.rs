@@ -5,9 +5,9 @@
 mod challenges;
 mod claims;
 mod common;
+mod database_faults;
 mod full_disk;
 mod kill;
 mod leftovers;
 mod model;
 mod state;
-mod weather;

@@ -3,9 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod agents;
+mod back_off;
 mod bad_input;
-mod bad_weather;
 mod book;
+mod ca_faults;
 mod calibrate;
 mod capacity;
 mod certificates;
@@ -31,7 +32,6 @@ mod model;
 mod mtls;
 mod node_stats;
 mod nodes;
-mod patience;
 mod pebble;
 mod prefill;
 mod reconcile;

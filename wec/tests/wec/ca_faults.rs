@@ -7,7 +7,7 @@ use wec_record::{Chain, ChainResult, FailureClass};
 
 /// Runs against a null CA with these flags until a few chains have had the fault (`met`) and many have not. The
 /// CA answers the other requests normally.
-fn weather(flags: &[&str], more: &[&str], met: impl Fn(&ChainResult) -> bool) -> Value {
+fn run_with_faults(flags: &[&str], more: &[&str], met: impl Fn(&ChainResult) -> bool) -> Value {
     let folder = tempfile::tempdir().unwrap();
     let ca = crate::common::NullCa::start(folder.path(), flags);
     let mut args = vec!["run", "--headless", "--workers", "8", "--http01-listen", "127.0.0.1:0"];
@@ -47,14 +47,14 @@ fn the_run_goes_on(summary: &Value) {
 
 #[test]
 fn server_errors() {
-    let summary = weather(&["--fault", "newOrder=500:0.3"], &[], failed);
+    let summary = run_with_faults(&["--fault", "newOrder=500:0.3"], &[], failed);
     the_run_goes_on(&summary);
     assert_eq!(classes(&summary, "newOrder"), ["server-error".to_owned()].into());
 }
 
 #[test]
 fn rate_limits_are_waited_for_and_counted() {
-    let summary = weather(&["--fault", "newOrder=429:0.2", "--retry-after", "0"], &[], |result| {
+    let summary = run_with_faults(&["--fault", "newOrder=429:0.2", "--retry-after", "0"], &[], |result| {
         result.requests.iter().any(|request| request.class == Some(FailureClass::RateLimited))
     });
     assert_eq!(classes(&summary, "newOrder"), ["rate-limited".to_owned()].into());
@@ -64,7 +64,7 @@ fn rate_limits_are_waited_for_and_counted() {
 
 #[test]
 fn html_instead_of_a_problem() {
-    let summary = weather(&["--fault", "newOrder=html503:0.3"], &[], failed);
+    let summary = run_with_faults(&["--fault", "newOrder=html503:0.3"], &[], failed);
     the_run_goes_on(&summary);
     assert_eq!(
         classes(&summary, "newOrder"),
@@ -76,7 +76,7 @@ fn html_instead_of_a_problem() {
 
 #[test]
 fn truncated_json() {
-    let summary = weather(&["--fault", "newOrder=truncated:0.3"], &[], failed);
+    let summary = run_with_faults(&["--fault", "newOrder=truncated:0.3"], &[], failed);
     the_run_goes_on(&summary);
     // The CA has made the renewal's order although its answer was cut, so later renewals may fail with
     // alreadyReplaced.
@@ -86,14 +86,14 @@ fn truncated_json() {
 
 #[test]
 fn resets() {
-    let summary = weather(&["--fault", "newOrder=reset:0.3"], &[], failed);
+    let summary = run_with_faults(&["--fault", "newOrder=reset:0.3"], &[], failed);
     the_run_goes_on(&summary);
     assert_eq!(classes(&summary, "newOrder"), ["reset".to_owned()].into());
 }
 
 #[test]
 fn silence() {
-    let summary = weather(&["--fault", "newOrder=silence:0.1"], &["--request-timeout", "2s"], failed);
+    let summary = run_with_faults(&["--fault", "newOrder=silence:0.1"], &["--request-timeout", "2s"], failed);
     the_run_goes_on(&summary);
     assert_eq!(classes(&summary, "newOrder"), ["timeout".to_owned()].into());
 }
@@ -101,7 +101,7 @@ fn silence() {
 #[test]
 fn certificates_that_are_wrong() {
     let flags = ["--wrong-certificate", "name:0.3", "--wrong-certificate", "serial:0.1"];
-    let summary = weather(&flags, &[], |result| result.class == Some(FailureClass::WrongCertificate));
+    let summary = run_with_faults(&flags, &[], |result| result.class == Some(FailureClass::WrongCertificate));
     let wrong = summary["chains"]["certificate"]["classes"]["wrong-certificate"].as_u64();
     assert!(wrong > Some(0), "{}", summary["chains"]["certificate"]);
     let (count, failed) = crate::common::chain(&summary, "certificate");

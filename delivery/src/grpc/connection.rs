@@ -13,14 +13,14 @@ use super::codec::{Bearer, Link, open};
 pub(super) const CONNECT: Duration = Duration::from_secs(5);
 
 /// The connection to analytics.
-pub(super) enum Road {
+pub(super) enum Connection {
     /// No attempt before this moment.
-    Blocked(Instant),
-    Building(Building),
+    Waiting(Instant),
+    Connecting(Connecting),
     Open(Box<Link>),
 }
 
-pub(super) type Building = std::pin::Pin<Box<dyn Future<Output = Result<Box<Link>, Status>> + Send>>;
+pub(super) type Connecting = std::pin::Pin<Box<dyn Future<Output = Result<Box<Link>, Status>> + Send>>;
 
 /// What happens next in a delivery.
 pub(super) enum Event {
@@ -41,14 +41,14 @@ pub(super) async fn open_within(
 }
 
 /// What happens next on the connection. Dropping this loses nothing.
-pub(super) async fn next_event(road: &mut Road, more: bool) -> Event {
-    match road {
-        Road::Blocked(until) => {
+pub(super) async fn next_event(connection: &mut Connection, more: bool) -> Event {
+    match connection {
+        Connection::Waiting(until) => {
             sleep_until(*until).await;
             Event::Tick
         }
-        Road::Building(building) => Event::Opened(building.await),
-        Road::Open(link) => tokio::select! {
+        Connection::Connecting(building) => Event::Opened(building.await),
+        Connection::Open(link) => tokio::select! {
             acknowledged = link.acks.message() => {
                 Event::Acknowledged(acknowledged.map(|ack| ack.map(|ack| ack.through_seq)))
             }
