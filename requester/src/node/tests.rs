@@ -1,6 +1,7 @@
 //! Runs without processes: with a fake CA in this process, a board in memory, results in a list, and paused time.
 
 mod fake;
+mod live;
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
