@@ -408,6 +408,8 @@ pub(crate) struct Decoder {
     tables: Tables,
     /// The memory of the last chain, for the next one.
     spare: proto::Chain,
+    /// Lags of the last load sample: the next one has about as many.
+    lags: usize,
     usual: Usual,
     /// The last record that was not read as a usual one.
     other: Option<Record>,
@@ -421,8 +423,10 @@ pub(crate) struct Kept(Option<usual::Place>);
 const MAX_SPARE: usize = 1 << 12;
 /// The first byte of an entry that is a chain.
 const CHAIN_BEGINS: u8 = 4 << 3 | 2;
-/// And of one that is a hit.
+/// Of one that is a hit.
 const HIT_BEGINS: u8 = 5 << 3 | 2;
+/// And of one that is a load sample.
+const LOAD_BEGINS: u8 = 7 << 3 | 2;
 
 impl Decoder {
     /// As [`Decoder::decode`], with less work for the usual record.
@@ -465,6 +469,9 @@ impl Decoder {
         let mut entry = proto::Entry::default();
         if message.first() == Some(&CHAIN_BEGINS) {
             entry.entry = Some(Kind::Chain(cleared(std::mem::take(&mut self.spare))));
+        }
+        if message.first() == Some(&LOAD_BEGINS) {
+            entry.entry = Some(Kind::Load(with_room(self.lags)));
         }
         entry.merge(message).map_err(|error| Bad::Message(error.to_string()))?;
         let proto::Entry { entry, node, seq, at, at_us, took_us } = entry;
@@ -517,6 +524,7 @@ impl Decoder {
             }
             Kind::State(counts) => Record::State { node, seq, at_unix_ns, counts: state_from_wire(counts) },
             Kind::Load(mut load) => {
+                self.lags = load.generator.as_ref().map_or(0, |generator| generator.lag_ns.len());
                 if self.version >= 3 {
                     load.generator.iter_mut().for_each(|generator| from_differences(&mut generator.lag_ns));
                 }
@@ -540,6 +548,13 @@ fn cleared(mut chain: proto::Chain) -> proto::Chain {
     chain.authorizations.clear();
     let proto::Chain { numbers, own_requests, authorizations, .. } = chain;
     proto::Chain { numbers, own_requests, authorizations, ..proto::Chain::default() }
+}
+
+/// A load sample with room for lags.
+fn with_room(lags: usize) -> wire::Load {
+    let [lag_ns, lag_count] = [(); 2].map(|()| Vec::with_capacity(lags.min(MAX_SPARE)));
+    let generator = wire::GeneratorLoad { lag_ns, lag_count, ..wire::GeneratorLoad::default() };
+    wire::Load { generator: Some(generator), ..wire::Load::default() }
 }
 
 /// What is wrong with a message.

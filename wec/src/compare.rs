@@ -85,7 +85,7 @@ fn side(files: &[PathBuf]) -> anyhow::Result<Side> {
         }
     }
     for files in logs.values() {
-        let mut aggregate = Aggregate::default();
+        let mut aggregate = Aggregate::default().without_charts();
         let found = read_logs(files, |record| aggregate.record(record))?;
         for problem in found.problems() {
             say(format_args!("warning: {problem}"));

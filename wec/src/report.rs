@@ -169,6 +169,9 @@ fn aggregate(options: &Options) -> anyhow::Result<(LogReport, Aggregate, Option<
         (None, None) => Aggregate::default(),
         (from, to) => Aggregate::of_period(from.unwrap_or_default(), *to),
     };
+    if options.html.is_none() {
+        aggregate = aggregate.without_charts();
+    }
     if let (Some(from), Some(to)) = (from, to)
         && from >= to
     {

@@ -29,6 +29,19 @@ proptest! {
         prop_assert_eq!(figures(merged), figures(aggregated(a.iter().chain(&b))));
     }
 
+    /// What is not counted for a report without charts is not in its figures.
+    #[test]
+    fn figures_are_the_same_without_charts(records in records(60), cut in 0u64..80_000) {
+        let start = Record::Header(header("run"));
+        let of = |mut aggregate: Aggregate| {
+            std::iter::once(&start).chain(&records).for_each(|record| aggregate.record(record));
+            aggregate.snapshot()
+        };
+        for aggregate in [Aggregate::default(), Aggregate::of_period(Duration::from_secs(cut), None)] {
+            prop_assert_eq!(of(aggregate.clone().without_charts()), of(aggregate));
+        }
+    }
+
     /// Every chain, request, hit and mark is in exactly one of two adjacent parts of a run.
     #[test]
     fn parts_of_a_run_add_up_to_it(records in records(60), cut in 0u64..80_000) {

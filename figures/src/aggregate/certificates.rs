@@ -19,8 +19,9 @@ const MAX_REASONS: usize = 16;
 pub(super) struct Certificates {
     /// Number of certificates that were not verified, by reason.
     unverified: BTreeMap<String, u64>,
-    /// By profile; the key for orders without one is empty.
-    profiles: BTreeMap<String, BTreeMap<Chain, Totals>>,
+    /// By profile, in the order in which they came; the name for orders without one is empty. They are few: the first
+    /// one is nearly always the one that is looked for.
+    profiles: Vec<(String, Vec<(Chain, Totals)>)>,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -40,11 +41,11 @@ impl Certificates {
         if !chain.orders() {
             return;
         }
-        let profile = match self.profiles.get_mut(result.profile.as_str()) {
-            Some(known) => known,
-            None => self.profile(shortened(&result.profile)),
+        let place = self.profiles.iter().position(|(name, _)| *name == result.profile);
+        let totals = match place {
+            Some(place) => of_chain(&mut self.profiles[place].1, chain),
+            None => of_chain(self.profile(shortened(&result.profile)), chain),
         };
-        let totals = profile.entry(chain).or_default();
         totals.count += 1;
         if result.successful {
             totals.response.record(result.took);
@@ -61,7 +62,7 @@ impl Certificates {
         for (name, theirs) in other.profiles {
             let profile = self.profile(name);
             for (chain, theirs) in theirs {
-                let ours = profile.entry(chain).or_default();
+                let ours = of_chain(profile, chain);
                 ours.count += theirs.count;
                 ours.failed += theirs.failed;
                 ours.response.merge(theirs.response);
@@ -78,12 +79,13 @@ impl Certificates {
         self.unverified.len() <= MAX_REASONS + 1
             && self.unverified.values().all(|count| *count <= MOST)
             && self.profiles.len() <= MAX_PROFILES + 1
-            && self.profiles.values().flat_map(BTreeMap::values).all(is_sound)
+            && self.profiles.iter().all(|(_, chains)| chains.len() <= Chain::ALL.len())
+            && self.profiles.iter().flat_map(|(_, chains)| chains).all(|(_, totals)| is_sound(totals))
     }
 
     /// Whether no profile and no reason was counted as another one.
     pub(super) fn is_within_bounds(&self) -> bool {
-        !self.unverified.contains_key(OTHER) && !self.profiles.contains_key(OTHER)
+        !self.unverified.contains_key(OTHER) && self.profiles.iter().all(|(name, _)| name != OTHER)
     }
 
     pub(super) fn unverified(&self) -> BTreeMap<String, u64> {
@@ -92,7 +94,7 @@ impl Certificates {
 
     /// The chains of each profile; empty where no order had one.
     pub(super) fn profiles(&self) -> BTreeMap<String, BTreeMap<Chain, ProfileFigures>> {
-        if self.profiles.keys().all(String::is_empty) {
+        if self.profiles.iter().all(|(name, _)| name.is_empty()) {
             return BTreeMap::new();
         }
         let figures = |totals: &Totals| ProfileFigures {
@@ -101,7 +103,7 @@ impl Certificates {
             response_time_ns: totals.response.timing(),
             service_time_ns: totals.service.timing(),
         };
-        let ran = |totals: &BTreeMap<Chain, Totals>| {
+        let ran = |totals: &[(Chain, Totals)]| {
             totals.iter().map(|(chain, totals)| (*chain, figures(totals))).collect()
         };
         let shown = |name: &str| if name.is_empty() { "default".to_owned() } else { name.to_owned() };
@@ -113,10 +115,26 @@ impl Certificates {
         self.unverified.entry(if fits { reason } else { OTHER.to_owned() }).or_default()
     }
 
-    fn profile(&mut self, name: String) -> &mut BTreeMap<Chain, Totals> {
-        let fits = self.profiles.contains_key(&name) || self.profiles.len() < MAX_PROFILES;
-        self.profiles.entry(if fits { name } else { OTHER.to_owned() }).or_default()
+    fn profile(&mut self, name: String) -> &mut Vec<(Chain, Totals)> {
+        let place_of = |profiles: &[(String, _)], name: &str| profiles.iter().position(|(it, _)| it == name);
+        let known = place_of(&self.profiles, &name);
+        let fits = known.is_some() || self.profiles.len() < MAX_PROFILES;
+        let name = if fits { name } else { OTHER.to_owned() };
+        let place = known.or_else(|| place_of(&self.profiles, &name)).unwrap_or_else(|| {
+            self.profiles.push((name, Vec::new()));
+            self.profiles.len() - 1
+        });
+        &mut self.profiles[place].1
     }
+}
+
+/// The totals of a chain, of which few make orders.
+fn of_chain(totals: &mut Vec<(Chain, Totals)>, chain: Chain) -> &mut Totals {
+    let place = totals.iter().position(|(known, _)| *known == chain).unwrap_or_else(|| {
+        totals.push((chain, Totals::default()));
+        totals.len() - 1
+    });
+    &mut totals[place].1
 }
 
 #[cfg(test)]

@@ -145,6 +145,9 @@ pub struct Aggregate {
     /// Only if windows of time are used.
     #[serde(skip)]
     windows: Option<Windows>,
+    /// What only charts, heat maps and examples show is not counted.
+    #[serde(skip)]
+    undrawn: bool,
 }
 
 impl Aggregate {
@@ -351,7 +354,7 @@ impl Aggregate {
         if let Some(spent) = spent {
             totals.parts.record(spent);
         }
-        if result.successful {
+        if result.successful && !self.undrawn {
             totals.slowest.record(result.took, done, || chain_example(result, node, done, service));
         }
         if let Some(class) = result.class {
@@ -446,6 +449,9 @@ impl Aggregate {
         (at, charted): (u64, Option<u64>),
         example: impl FnOnce() -> Example,
     ) {
+        if self.undrawn {
+            return;
+        }
         let in_piece = self.piece().is_some();
         let totals = self.endpoint_of(request);
         totals.slowest.record(request.took, at, example);

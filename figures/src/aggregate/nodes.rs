@@ -1,7 +1,5 @@
 //! What each requester did.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 use wec_record::{ChainResult, LoadSample};
 
@@ -13,7 +11,11 @@ const MAX_NODES: usize = 64;
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Nodes {
-    nodes: BTreeMap<String, NodeTotals>,
+    /// In the order in which they came. A chain is mostly of the node of the last one.
+    nodes: Vec<(String, NodeTotals)>,
+    /// The place of the node that was looked for last.
+    #[serde(skip)]
+    last: usize,
     /// Something of further nodes was left out.
     beyond: bool,
 }
@@ -71,7 +73,7 @@ impl Nodes {
 
     /// By id. Rates are given by `rate`.
     pub(super) fn figures(&self, rate: impl Fn(u64) -> f64) -> Vec<NodeFigures> {
-        let of = |(node, totals): (&String, &NodeTotals)| NodeFigures {
+        let of = |(node, totals): &(String, NodeTotals)| NodeFigures {
             node: node.clone(),
             chains: totals.chains,
             chains_failed: totals.chains_failed,
@@ -81,12 +83,14 @@ impl Nodes {
             response_time_ns: totals.response.timing(),
             lag_ns: totals.lag.timing(),
         };
-        self.nodes.iter().map(of).collect()
+        let mut figures: Vec<_> = self.nodes.iter().map(of).collect();
+        figures.sort_by(|one, other| one.node.cmp(&other.node));
+        figures
     }
 
     /// Response times of the requests of this node that succeeded.
     pub(super) fn response(&self, node: &str) -> Option<&Times> {
-        self.nodes.get(node).map(|totals| &totals.response)
+        self.nodes.iter().find(|(known, _)| known == node).map(|(_, totals)| &totals.response)
     }
 
     /// Whether no node was left out.
@@ -103,17 +107,24 @@ impl Nodes {
                 && response.is_sound()
                 && lag.is_sound()
         };
-        self.nodes.len() <= MAX_NODES && self.nodes.values().all(is_sound)
+        self.nodes.len() <= MAX_NODES && self.nodes.iter().all(|(_, totals)| is_sound(totals))
     }
 
     fn node(&mut self, node: &str) -> Option<&mut NodeTotals> {
-        if !self.nodes.contains_key(node) {
-            if self.nodes.len() == MAX_NODES {
-                self.beyond = true;
-                return None;
-            }
-            self.nodes.insert(node.to_owned(), NodeTotals::default());
+        if self.nodes.get(self.last).is_none_or(|(known, _)| known != node) {
+            let known = self.nodes.iter().position(|(known, _)| known == node);
+            self.last = match known {
+                Some(place) => place,
+                None if self.nodes.len() >= MAX_NODES => {
+                    self.beyond = true;
+                    return None;
+                }
+                None => {
+                    self.nodes.push((node.to_owned(), NodeTotals::default()));
+                    self.nodes.len() - 1
+                }
+            };
         }
-        self.nodes.get_mut(node)
+        self.nodes.get_mut(self.last).map(|(_, totals)| totals)
     }
 }

@@ -69,6 +69,14 @@ impl Aggregate {
         Self { period, stopped: true, ..Self::default() }
     }
 
+    /// For figures alone: what only charts, heat maps and examples of slow requests show is not counted, which is a
+    /// fifth of the work. Series have counts, but neither percentiles nor load; rows have no distribution over time.
+    #[must_use]
+    pub const fn without_charts(mut self) -> Self {
+        (self.undrawn, self.timeline.undrawn) = (true, true);
+        self
+    }
+
     /// The next record has this place in the log, by which rows of pieces are ordered.
     pub const fn at_place(&mut self, place: u64) {
         self.place = place;
@@ -160,6 +168,7 @@ impl Aggregate {
     fn begin_again(&mut self) {
         let (Some(mut period), Some(started)) = (self.period.take(), self.times.started()) else { return };
         let early = std::mem::take(&mut period.early);
+        let undrawn = self.undrawn;
         period.begin(started);
         *self = Self {
             header: self.header.take(),
@@ -170,6 +179,9 @@ impl Aggregate {
             windows: self.windows.take(),
             ..Self::default()
         };
+        if undrawn {
+            *self = std::mem::take(self).without_charts();
+        }
         early.iter().for_each(|record| self.count(record));
     }
 

@@ -43,6 +43,9 @@ pub(crate) struct Timeline {
     #[serde(skip)]
     reset_at: u64,
     outside: u64,
+    /// Nothing of it is drawn: it has counts and sums, but no percentiles and no load.
+    #[serde(skip)]
+    pub(super) undrawn: bool,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -127,6 +130,7 @@ impl Default for Timeline {
             revision: first_revision(),
             reset_at: 0,
             outside: 0,
+            undrawn: false,
         }
     }
 }
@@ -134,13 +138,16 @@ impl Default for Timeline {
 impl Timeline {
     /// An iteration that ended at `at_unix_ns`; `took` nanoseconds.
     pub(crate) fn chain(&mut self, at_unix_ns: Option<u64>, chain: Chain, successful: bool, took: u64) {
+        let drawn = !self.undrawn;
         if let Some(bucket) = self.bucket(at_unix_ns) {
             let chain = &mut bucket.chains[chain.index()];
             chain.count += 1;
             if successful {
                 let took = took.min(LONGEST_NS);
                 chain.sum += u128::from(took);
-                chain.times.record(took);
+                if drawn {
+                    chain.times.record(took);
+                }
             } else {
                 chain.failed += 1;
             }
@@ -212,7 +219,8 @@ impl Timeline {
 
     /// A load sample of `node` that ends at `at_unix_ns`.
     pub(crate) fn load(&mut self, at_unix_ns: u64, node: &str, load: &LoadSample) {
-        if let Some(bucket) = self.bucket(Some(at_unix_ns)) {
+        let drawn = !self.undrawn;
+        if let Some(bucket) = self.bucket(Some(at_unix_ns)).filter(|_| drawn) {
             bucket.load.record(node, load);
         }
     }

@@ -23,6 +23,8 @@ pub struct Times {
     counted: Box<Counted>,
     /// The last times, which are not counted yet.
     last: Vec<u64>,
+    /// Times of 0 that are not counted yet. Most parts of a chain's time are.
+    zeros: u64,
 }
 
 /// Times that were counted.
@@ -44,7 +46,7 @@ impl Serialize for Times {
 
 impl<'de> Deserialize<'de> for Times {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Self { counted: Box::deserialize(deserializer)?, last: Vec::new() })
+        Ok(Self { counted: Box::deserialize(deserializer)?, last: Vec::new(), zeros: 0 })
     }
 }
 
@@ -52,6 +54,10 @@ impl Times {
     /// Adds one time.
     #[inline]
     pub fn record(&mut self, ns: u64) {
+        if ns == 0 {
+            self.zeros += 1;
+            return;
+        }
         if self.last.len() == self.last.capacity() {
             self.make_room();
         }
@@ -76,14 +82,18 @@ impl Times {
     pub fn merge(&mut self, other: Self) {
         self.counted.merge(*other.counted);
         other.last.into_iter().for_each(|ns| self.record(ns));
+        self.zeros += other.zeros;
     }
 
     fn all(&self) -> Cow<'_, Counted> {
-        if self.last.is_empty() {
+        if self.last.is_empty() && self.zeros == 0 {
             return Cow::Borrowed(&self.counted);
         }
         let mut all = Counted::clone(&self.counted);
         all.add(&self.last);
+        if self.zeros > 0 {
+            all.add_n(0, self.zeros);
+        }
         Cow::Owned(all)
     }
 
@@ -99,7 +109,7 @@ impl Times {
 
     /// Number of samples.
     pub fn count(&self) -> u64 {
-        self.counted.n.saturating_add(self.last.len() as u64)
+        self.counted.n.saturating_add(self.last.len() as u64).saturating_add(self.zeros)
     }
 
     /// The sum of the samples.
