@@ -7,7 +7,7 @@ mod otlp;
 mod prometheus;
 
 use wec_board::NodeInfo;
-use wec_figures::families::{Family, Unit};
+use wec_figures::families::{Family, MetricUnit};
 
 use crate::ingest::Ingest;
 use crate::runs::Shown;
@@ -32,7 +32,7 @@ pub(crate) fn clocks(nodes: &[NodeInfo]) -> Family {
         Some((labels, node.clock?.ahead_ns as f64 / 1e9))
     });
     let about = "How far the clock of a node is ahead of the board's time";
-    Family::gauge("wec_node_clock_ahead", about, ahead.collect()).in_unit(Unit::Seconds)
+    Family::gauge("wec_node_clock_ahead", about, ahead.collect()).in_unit(MetricUnit::Seconds)
 }
 
 /// The condition of the service itself.
@@ -64,7 +64,7 @@ fn service_families(health: &Health) -> Vec<Family> {
             health.gaps as f64,
         ),
         Family::value("wec_log_size", "Bytes written to the log of the run", health.log_bytes as f64)
-            .in_unit(Unit::Bytes),
+            .in_unit(MetricUnit::Bytes),
         Family::total(
             "wec_log_failed_records",
             "Records that could not be written to the log",

@@ -51,5 +51,5 @@ pub use session::{
     Target, Versioned,
 };
 pub use share::{Held, NodeShare, Parts, Shares};
-pub use strength::{Strength, Unit};
+pub use strength::{LoadUnit, Strength};
 pub use url::BoardUrl;

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{NodeInfo, Strength, Unit};
+use crate::{LoadUnit, NodeInfo, Strength};
 
 /// The whole, in the unit of [`Parts`].
 const WHOLE: u64 = 1_000_000_000;
@@ -69,17 +69,17 @@ pub struct Parts {
 }
 
 impl Parts {
-    fn each(part: impl Fn(Unit) -> u64) -> Self {
-        let [chains, requests, workers] = [Unit::Chains, Unit::Requests, Unit::Workers].map(part);
+    fn each(part: impl Fn(LoadUnit) -> u64) -> Self {
+        let [chains, requests, workers] = [LoadUnit::Chains, LoadUnit::Requests, LoadUnit::Workers].map(part);
         Self { chains, requests, workers }
     }
 
     /// The part in one unit.
-    pub const fn of(&self, unit: Unit) -> u64 {
+    pub const fn of(&self, unit: LoadUnit) -> u64 {
         match unit {
-            Unit::Chains => self.chains,
-            Unit::Requests => self.requests,
-            Unit::Workers => self.workers,
+            LoadUnit::Chains => self.chains,
+            LoadUnit::Requests => self.requests,
+            LoadUnit::Workers => self.workers,
         }
     }
 
@@ -101,20 +101,21 @@ impl Shares {
         let before = self.sums();
         let held = |node: &NodeInfo| self.held(node, &before);
         // No more than the target, also while each node uses the larger one of what it had and what it gets.
-        let fits = Unit::ALL.into_iter().all(|unit| {
+        let fits = LoadUnit::ALL.into_iter().all(|unit| {
             let larger = |node: &&NodeInfo| held(node).of(unit).max(goal(node).of(unit));
             sharing.iter().map(larger).sum::<u64>() <= WHOLE
         });
         // What nobody may use now, and what nodes would need of it.
         let free =
             Parts::each(|unit| WHOLE.saturating_sub(sharing.iter().map(|node| held(node).of(unit)).sum()));
-        let missing = |node: &NodeInfo, unit: Unit| goal(node).of(unit).saturating_sub(held(node).of(unit));
+        let missing =
+            |node: &NodeInfo, unit: LoadUnit| goal(node).of(unit).saturating_sub(held(node).of(unit));
         let need = Parts::each(|unit| sharing.iter().map(|node| missing(node, unit)).sum());
         let share = |node: &NodeInfo| {
             let (held, goal) = (held(node), goal(node));
             // A part that does not grow needs no limit, and is by the formula. Others grow when half of what they need
             // is free: with many nodes somebody's offer always changes, and all of it would never be.
-            let limit = |unit: Unit| {
+            let limit = |unit: LoadUnit| {
                 let (held, missing) = (held.of(unit), missing(node, unit));
                 let (free, need) = (free.of(unit), need.of(unit).max(1));
                 match missing {
@@ -178,7 +179,7 @@ impl Shares {
     /// Whether other nodes wait until this one has acknowledged the epoch: it had a larger part before.
     pub fn awaits(&self, share: &NodeShare) -> bool {
         let now = parts(share, &self.sums());
-        Unit::ALL.into_iter().any(|unit| now.of(unit) < share.held.parts.of(unit))
+        LoadUnit::ALL.into_iter().any(|unit| now.of(unit) < share.held.parts.of(unit))
     }
 
     /// A node's part of a number of workers.
@@ -191,25 +192,25 @@ impl Shares {
     pub fn workers_of(&self, node: &str, of: u32, strength: f64) -> u32 {
         let Some(share) = self.nodes.get(node) else { return 0 };
         let limit = share.limit.map_or(u64::MAX, |limit| u64::from(of) * limit.workers / WHOLE);
-        let part = self.part_of(node, Unit::Workers, of.into(), strength);
+        let part = self.part_of(node, LoadUnit::Workers, of.into(), strength);
         u32::try_from(part.min(limit)).expect("at most the whole, a u32")
     }
 
     /// The largest number of workers that a node may use for its part of a rate, if all nodes together may use
     /// `of`. At least one for each node, because otherwise its part would be dropped.
     pub fn cap(&self, node: &str, of: u32) -> u32 {
-        let part = self.part(node, Unit::Workers, of.into()).max(u64::from(of > 0));
+        let part = self.part(node, LoadUnit::Workers, of.into()).max(u64::from(of > 0));
         u32::try_from(part).expect("at most the whole, a u32")
     }
 
     /// A node's part of a rate per second.
-    pub fn rate(&self, node: &str, unit: Unit, rate: f64) -> f64 {
+    pub fn rate(&self, node: &str, unit: LoadUnit, rate: f64) -> f64 {
         self.rate_of(node, unit, rate, 1.0)
     }
 
     /// A node's part of a rate per second, for which nodes use so much of their strength: the rest is for other
     /// rates.
-    pub fn rate_of(&self, node: &str, unit: Unit, rate: f64, strength: f64) -> f64 {
+    pub fn rate_of(&self, node: &str, unit: LoadUnit, rate: f64, strength: f64) -> f64 {
         let Some(share) = self.nodes.get(node) else { return 0.0 };
         let thousandths = (rate * 1_000.0).round() as u64;
         let part = match self.part_of(node, unit, thousandths, strength) {
@@ -222,23 +223,23 @@ impl Shares {
 
     /// What a node can do in workers, and what all nodes together can.
     pub fn workers_strength(&self, node: &str) -> (u64, u64) {
-        let of = |share: &NodeShare| share.strength.of(Unit::Workers);
+        let of = |share: &NodeShare| share.strength.of(LoadUnit::Workers);
         (self.nodes.get(node).map_or(0, of), self.nodes.values().map(of).sum())
     }
 
     /// The largest rate per second, or the largest number of workers, that the nodes can make together.
-    pub fn most(&self, unit: Unit) -> f64 {
+    pub fn most(&self, unit: LoadUnit) -> f64 {
         let sum =
             self.nodes.values().map(|share| share.strength.of(unit)).fold(0, u64::saturating_add) as f64;
-        if unit == Unit::Workers { sum } else { sum / 1_000.0 }
+        if unit == LoadUnit::Workers { sum } else { sum / 1_000.0 }
     }
 
     /// A node's part of a whole by the formula.
-    fn part(&self, node: &str, unit: Unit, whole: u64) -> u64 {
+    fn part(&self, node: &str, unit: LoadUnit, whole: u64) -> u64 {
         self.part_of(node, unit, whole, 1.0)
     }
 
-    fn part_of(&self, node: &str, unit: Unit, whole: u64, of_strength: f64) -> u64 {
+    fn part_of(&self, node: &str, unit: LoadUnit, whole: u64, of_strength: f64) -> u64 {
         let used = |strength: u64| {
             if of_strength < 1.0 { (strength as f64 * of_strength) as u64 } else { strength }
         };

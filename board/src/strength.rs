@@ -22,7 +22,7 @@ pub struct Strength {
 /// A unit of load. Each is shared by the strength in the same unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumCount, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "kebab-case")]
-pub enum Unit {
+pub enum LoadUnit {
     /// Chains a second.
     Chains,
     /// Requests a second.
@@ -31,7 +31,7 @@ pub enum Unit {
     Workers,
 }
 
-impl Unit {
+impl LoadUnit {
     /// All of them.
     pub const ALL: [Self; Self::COUNT] = *Self::VARIANTS.first_chunk().expect("as many as are counted");
 
@@ -51,11 +51,11 @@ impl Strength {
         Self { chains: 1_000_000_000, requests: 10_000_000_000, workers: MAX_WORKERS };
 
     /// The strength in one unit: thousandths a second, or workers.
-    pub const fn of(&self, unit: Unit) -> u64 {
+    pub const fn of(&self, unit: LoadUnit) -> u64 {
         match unit {
-            Unit::Chains => self.chains,
-            Unit::Requests => self.requests,
-            Unit::Workers => self.workers as u64,
+            LoadUnit::Chains => self.chains,
+            LoadUnit::Requests => self.requests,
+            LoadUnit::Workers => self.workers as u64,
         }
     }
 
@@ -97,13 +97,13 @@ impl FromStr for Strength {
         let mut strength = Self::UNMEASURED;
         for part in text.split(',') {
             let (name, value) = part.split_once('=').unwrap_or((part, ""));
-            let unit = Unit::ALL.into_iter().find(|unit| unit.name() == name.trim());
+            let unit = LoadUnit::ALL.into_iter().find(|unit| unit.name() == name.trim());
             let rate = || thousandths(value.trim());
             let read = match unit {
                 None => None,
-                Some(Unit::Chains) => rate().map(|rate| strength.chains = rate),
-                Some(Unit::Requests) => rate().map(|rate| strength.requests = rate),
-                Some(Unit::Workers) => {
+                Some(LoadUnit::Chains) => rate().map(|rate| strength.chains = rate),
+                Some(LoadUnit::Requests) => rate().map(|rate| strength.requests = rate),
+                Some(LoadUnit::Workers) => {
                     let workers = value.trim().parse().ok().filter(|workers| *workers <= MAX_WORKERS);
                     workers.map(|workers| strength.workers = workers)
                 }

@@ -14,7 +14,7 @@ use wec_acme::{Endpoint, Exchange};
 
 /// The part of an issuance that a chain with a certificate did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Part {
+pub(crate) enum IssuancePart {
     /// All of it.
     Whole,
     /// From finalize on, with the time in which another chain made the order ready, nanoseconds; none where
@@ -28,10 +28,10 @@ pub(crate) fn authorized(exchanges: &[Exchange]) -> Option<u64> {
 }
 
 /// The time of the whole issuance, for a chain that has a certificate. None when a part was not measured.
-pub(crate) fn whole(part: Part, exchanges: &[Exchange], keygen: u64) -> Option<u64> {
+pub(crate) fn whole(part: IssuancePart, exchanges: &[Exchange], keygen: u64) -> Option<u64> {
     match part {
-        Part::Whole => Some(since(Endpoint::NewOrder, exchanges)?.saturating_sub(keygen)),
-        Part::Finalization(authorized) => {
+        IssuancePart::Whole => Some(since(Endpoint::NewOrder, exchanges)?.saturating_sub(keygen)),
+        IssuancePart::Finalization(authorized) => {
             Some(authorized?.saturating_add(since(Endpoint::Finalize, exchanges)?))
         }
     }

@@ -138,7 +138,7 @@ pub(crate) enum Outcome {
     /// It succeeded.
     Done,
     /// It has a certificate, downloaded and not wrong.
-    Issued(issuance::Part),
+    Issued(issuance::IssuancePart),
     /// It left an order unfinished on purpose.
     Abandoned,
     /// The stored state lacks what it needs, or a limit does not allow what it makes.

@@ -21,14 +21,14 @@ pub struct Family {
     /// What is measured, in a sentence.
     pub help: &'static str,
     /// The unit of the values.
-    pub unit: Unit,
+    pub unit: MetricUnit,
     /// The values.
     pub series: Series,
 }
 
 /// The unit of a family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unit {
+pub enum MetricUnit {
     /// A number of things, or a share.
     None,
     /// Seconds.
@@ -53,7 +53,7 @@ pub enum Series {
 impl Family {
     /// Totals since the start of the run.
     pub const fn counter(name: &'static str, help: &'static str, series: Vec<(Labels, f64)>) -> Self {
-        Self { name, help, unit: Unit::None, series: Series::Counter(series) }
+        Self { name, help, unit: MetricUnit::None, series: Series::Counter(series) }
     }
 
     /// One total, without labels.
@@ -63,7 +63,7 @@ impl Family {
 
     /// Present values.
     pub const fn gauge(name: &'static str, help: &'static str, series: Vec<(Labels, f64)>) -> Self {
-        Self { name, help, unit: Unit::None, series: Series::Gauge(series) }
+        Self { name, help, unit: MetricUnit::None, series: Series::Gauge(series) }
     }
 
     /// One present value, without labels.
@@ -73,16 +73,16 @@ impl Family {
 
     /// Distributions of times, in seconds.
     pub const fn times(name: &'static str, help: &'static str, series: Vec<(Labels, Distribution)>) -> Self {
-        Self { name, help, unit: Unit::Seconds, series: Series::Histogram(series) }
+        Self { name, help, unit: MetricUnit::Seconds, series: Series::Histogram(series) }
     }
 
     /// Texts.
     pub const fn info(name: &'static str, help: &'static str, labels: Labels) -> Self {
-        Self { name, help, unit: Unit::None, series: Series::Info(labels) }
+        Self { name, help, unit: MetricUnit::None, series: Series::Info(labels) }
     }
 
     /// The same in another unit.
-    pub fn in_unit(self, unit: Unit) -> Self {
+    pub fn in_unit(self, unit: MetricUnit) -> Self {
         Self { unit, ..self }
     }
 }

@@ -3,18 +3,18 @@
 
 use std::time::Instant;
 
-use wec_fleet::{Cohorts, Outlook, Recorder, Settings};
+use wec_fleet::{Cohorts, FleetSettings, Outlook, Recorder};
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let certificates = arguments.next().unwrap_or_else(|| "400M".to_owned());
     let length = arguments.next().unwrap_or_else(|| "365d".to_owned());
-    let settings = Settings {
+    let settings = FleetSettings {
         certificates,
         length,
         ca_rate: arguments.next(),
         events: arguments.collect(),
-        ..Settings::default()
+        ..FleetSettings::default()
     };
     let scenario = match settings.read() {
         Ok(scenario) => scenario,

@@ -37,7 +37,7 @@ pub use naive::Naive;
 pub use outlook::{Outlook, Recorder};
 pub use picture::Picture;
 pub use scenario::{CaModel, Scenario};
-pub use settings::{Settings, WrongSettings};
+pub use settings::{FleetSettings, WrongSettings};
 pub use step::{Flow, Tick};
 
 /// A second on the fleet's clock; 0 is its start.

@@ -180,16 +180,16 @@ mod tests {
 
     use super::*;
     use crate::outlook::Recorder;
-    use crate::settings::Settings;
+    use crate::settings::FleetSettings;
 
     fn scenario(certificates: &str, classes: &[&str], events: &[&str]) -> Scenario {
         let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
-        let settings = Settings {
+        let settings = FleetSettings {
             certificates: certificates.to_owned(),
             length: "3d".to_owned(),
             classes: owned(classes),
             events: owned(events),
-            ..Settings::default()
+            ..FleetSettings::default()
         };
         settings.read().unwrap()
     }

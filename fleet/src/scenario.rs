@@ -296,11 +296,13 @@ fn divisor(a: u64, b: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::Settings;
+    use crate::settings::FleetSettings;
 
     fn scenario(events: &[&str]) -> Scenario {
         let events = events.iter().map(|event| (*event).to_owned()).collect();
-        Settings { certificates: "100000".to_owned(), events, ..Settings::default() }.read().unwrap()
+        FleetSettings { certificates: "100000".to_owned(), events, ..FleetSettings::default() }
+            .read()
+            .unwrap()
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::time::{DAY, count, date, duration, duration_text, rate};
 /// The values of a scenario as text. Those that are not given have defaults.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Settings {
+pub struct FleetSettings {
     /// Certificates at the start: `400M`.
     pub certificates: String,
     /// Their lifetime: `90d`.
@@ -39,7 +39,7 @@ pub struct Settings {
     pub seed: u64,
 }
 
-impl Default for Settings {
+impl Default for FleetSettings {
     fn default() -> Self {
         let text = str::to_owned;
         Self {
@@ -72,10 +72,10 @@ impl fmt::Display for WrongSettings {
 /// A file with the table `[fleet]`. Its other tables and keys are those of a run.
 #[derive(Deserialize)]
 struct File {
-    fleet: Option<Settings>,
+    fleet: Option<FleetSettings>,
 }
 
-impl Settings {
+impl FleetSettings {
     /// The table `[fleet]` of a file.
     ///
     /// # Errors
@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn a_table_is_read_as_flags_are() {
-        let settings = Settings::of_toml(
+        let settings = FleetSettings::of_toml(
             "directory = \"https://ca.test/dir\"\n[fleet]\ncertificates = \"400M\"\nca_rate = \"300/s\"\n\
              events = [\"outage 6h at 3d\"]\nclasses = [\"certbot=4\", \"cron-midnight=1,retry=hot-loop\"]\nseed = 9\n",
         )
@@ -247,7 +247,7 @@ mod tests {
             ("[fleet]\ncertificate = \"5\"\n", "unknown field `certificate`"),
             ("[fleet\n", "TOML parse error"),
         ] {
-            let error = Settings::of_toml(text).unwrap_err();
+            let error = FleetSettings::of_toml(text).unwrap_err();
             assert!(error.contains(part), "{text}: {error}");
         }
     }
@@ -255,7 +255,7 @@ mod tests {
     #[test]
     fn every_error_is_reported_with_its_key() {
         let text = |text: &str| text.to_owned();
-        let settings = Settings {
+        let settings = FleetSettings {
             certificates: text("many"),
             lifetime: text("5m"),
             start: text("2026-02-30"),
@@ -263,7 +263,7 @@ mod tests {
             classes: vec![text("cron=1"), text("certbot"), text("certbot=-1"), text("certbot=1,retry=never")],
             events: vec![text("flood"), text("outage 1h at 9d"), text("lifetime 80d -> 47d at 0s")],
             ca_queue: Some(text("10")),
-            ..Settings::default()
+            ..FleetSettings::default()
         };
         let wrong = settings.read().unwrap_err().to_string();
         for line in [

@@ -230,7 +230,7 @@ pub(crate) fn shares(tick: &Tick, admitted: u64) -> Vec<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::Settings;
+    use crate::settings::FleetSettings;
 
     #[test]
     fn each_class_is_admitted_in_proportion() {
@@ -247,11 +247,11 @@ mod tests {
     fn a_ca_takes_what_it_can_issue_and_queue_within_its_limit() {
         let scenario = |events: &[&str]| {
             let events = events.iter().map(|event| (*event).to_owned()).collect();
-            let settings = Settings {
+            let settings = FleetSettings {
                 ca_rate: Some("100/s".to_owned()),
                 ca_queue: Some("50".to_owned()),
                 events,
-                ..Settings::default()
+                ..FleetSettings::default()
             };
             settings.read().unwrap()
         };

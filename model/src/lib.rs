@@ -20,6 +20,6 @@ mod time;
 pub use counts::Counts;
 pub use derive::Starts;
 pub use formats::{Request, parse};
-pub use model::{Model, Settings};
+pub use model::{Model, ModelSettings};
 pub use paths::{Mapping, Paths};
 pub use read::{ReadError, Skipped, read};

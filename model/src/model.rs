@@ -24,7 +24,7 @@ const ROOM: (f64, f64) = (10.0, 1_000.0);
 
 /// What a model is made with.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct ModelSettings {
     /// The load, as a multiple of the log's.
     pub scale: f64,
     /// The CA's directory in the file; if none, a flag must give it.
@@ -35,7 +35,7 @@ pub struct Settings {
     pub settle: Duration,
 }
 
-impl Default for Settings {
+impl Default for ModelSettings {
     fn default() -> Self {
         Self { scale: 1.0, directory: None, client_share: 0.02, settle: Duration::from_secs(5) }
     }
@@ -44,7 +44,7 @@ impl Default for Settings {
 /// The load of a log.
 #[derive(Clone, Debug)]
 pub struct Model {
-    settings: Settings,
+    settings: ModelSettings,
     /// Facts about the log and the model, a line each.
     facts: Vec<String>,
     /// The width of a step, seconds.
@@ -60,7 +60,7 @@ impl Model {
     ///
     /// # Errors
     /// When there is no chain to start. The message has what the logs contain instead.
-    pub fn of(counts: &Counts, settings: Settings) -> Result<Self, String> {
+    pub fn of(counts: &Counts, settings: ModelSettings) -> Result<Self, String> {
         let mut all = Vec::new();
         for (name, clients) in groups(counts, settings.client_share) {
             all.extend(starts(counts, name, &clients));
@@ -256,7 +256,7 @@ fn groups(counts: &Counts, share: f64) -> Vec<(&'static str, Vec<Client>)> {
     groups
 }
 
-fn facts(counts: &Counts, settings: &Settings) -> Vec<String> {
+fn facts(counts: &Counts, settings: &ModelSettings) -> Vec<String> {
     let mut facts = Vec::new();
     if let Some((first, last)) = counts.span() {
         facts.push(format!(
@@ -356,7 +356,7 @@ mod tests {
     }
 
     fn names(counts: &Counts, client_share: f64) -> Vec<String> {
-        let model = Model::of(counts, Settings { client_share, ..Settings::default() }).unwrap();
+        let model = Model::of(counts, ModelSettings { client_share, ..ModelSettings::default() }).unwrap();
         model.starts.iter().map(|starts| model.name(starts)).collect()
     }
 
@@ -368,7 +368,7 @@ mod tests {
         let all = [&own[..], &["other-authorization", "other-certificate"]].concat();
         assert_eq!(names(&counts, 0.02), all);
         assert_eq!(names(&counts, 1.0), ["authorization", "certificate"]);
-        let file = Model::of(&counts, Settings::default()).unwrap().toml();
+        let file = Model::of(&counts, ModelSettings::default()).unwrap().toml();
         assert!(
             file.contains("certbot 46.2 %") && !file.contains("Customer") && !file.contains("192.0.2.7"),
             "{file}"
@@ -379,28 +379,29 @@ mod tests {
     fn a_load_is_scaled_and_prepared() {
         let counts = counts(&[("certbot/1", 30)]);
         let total = |scale| {
-            let model = Model::of(&counts, Settings { scale, ..Settings::default() }).unwrap();
+            let model = Model::of(&counts, ModelSettings { scale, ..ModelSettings::default() }).unwrap();
             (model.starts.iter().map(Starts::total).sum::<u64>(), model.stock(), model.begin())
         };
         let stock = |orders| Stock { accounts: 10, orders, certificates: 0 };
         // Orders are used up to five seconds before they are made.
         assert_eq!(total(1.0), (60, stock(5), 3 + 6 + 6));
         assert_eq!(total(2.0), (120, stock(10), 3 + 6 + 6));
-        let error = Model::of(&counts, Settings { scale: 0.001, ..Settings::default() }).unwrap_err();
+        let error =
+            Model::of(&counts, ModelSettings { scale: 0.001, ..ModelSettings::default() }).unwrap_err();
         assert_eq!(error, "at 0.001 of its load the log has no chain to start");
     }
 
     #[test]
     fn a_log_without_chains_is_an_error_with_a_way_out() {
         let mut counts = Counts::new(Paths::default(), 10);
-        let error = |counts: &Counts| Model::of(counts, Settings::default()).unwrap_err();
+        let error = |counts: &Counts| Model::of(counts, ModelSettings::default()).unwrap_err();
         assert_eq!(error(&counts), "the logs have no requests");
         let line = r#"{"ts":1795993124,"method":"POST","uri":"/v2/orders/123","status":200}"#;
         counts.add(&parse(line.as_bytes()).unwrap().unwrap());
         // `orders` is the list of an account's orders in other servers.
         let line = line.replace("orders", "bestellungen");
         counts.add(&parse(line.as_bytes()).unwrap().unwrap());
-        assert_eq!(Model::of(&counts, Settings::default()).unwrap().starts.len(), 1);
+        assert_eq!(Model::of(&counts, ModelSettings::default()).unwrap().starts.len(), 1);
         let mut counts = Counts::new(Paths::default(), 10);
         counts.add(&parse(line.as_bytes()).unwrap().unwrap());
         assert!(

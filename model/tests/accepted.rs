@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wec_model::{Counts, Model, Paths, Settings, Starts, parse};
+use wec_model::{Counts, Model, ModelSettings, Paths, Starts, parse};
 use wec_record::plan::Load;
 use wec_requester::config::PlanOptions;
 
@@ -58,7 +58,8 @@ fn total(stages: &[wec_record::plan::Stage], until: Duration) -> f64 {
 #[test]
 fn a_run_accepts_the_file_and_starts_the_chains_of_each_step() {
     let directory = Some("https://127.0.0.1:14000/dir".to_owned());
-    let model = Model::of(&counts(), Settings { directory, scale: 2.0, ..Settings::default() }).unwrap();
+    let model =
+        Model::of(&counts(), ModelSettings { directory, scale: 2.0, ..ModelSettings::default() }).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("model.toml");
     std::fs::write(&file, model.toml()).unwrap();

@@ -15,7 +15,7 @@ use wec_record::plan::Listen;
 use wec_record::threshold::Unit;
 
 use self::interval::{Change, Estimate, Scale};
-pub use self::rule::{Judged, Outcome, Rule, RuleMistake};
+pub use self::rule::{Judged, Rule, RuleMistake, RuleOutcome};
 use crate::baseline::{Baseline, Key, Sample};
 
 /// The runs of one side. There is at least one.

@@ -26,14 +26,14 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::task::AbortOnDropHandle;
 use wec_acme::Clock;
-use wec_board::{Board, By, Change, ChangeTo, RunRef, SendRight, Session, Unit, Versioned};
+use wec_board::{Board, By, Change, ChangeTo, LoadUnit, RunRef, SendRight, Session, Versioned};
 use wec_startup::Stop;
 
 use crate::executor::{ArrivalSchedule, Gauges, Quota};
 use crate::permit::Permit;
 use crate::picker::LiveWeights;
 use crate::scenario::Scenario;
-use crate::share::Part;
+use crate::share::NodePart;
 use standing::OwnPart;
 pub(crate) use standing::{Acknowledged, Demands};
 use state::ScenarioState;
@@ -158,7 +158,7 @@ impl Conductor {
         gauges.set_workers_target(0);
         gauges.set_rate_target(gauges.rate_target().map(|_| 0.0));
         self.acknowledged.ended(&self.scenario.name);
-        self.demands.set(&self.scenario.name, Unit::Workers, 0.0);
+        self.demands.set(&self.scenario.name, LoadUnit::Workers, 0.0);
         self.over.send_if_modified(|over| over.insert(self.scenario.name.clone()));
     }
 
@@ -296,7 +296,7 @@ impl Conductor {
         }
     }
 
-    fn publish(&self, state: &mut ScenarioState, part: Part<'_>, now: u64) {
+    fn publish(&self, state: &mut ScenarioState, part: NodePart<'_>, now: u64) {
         let ScenarioChannels { workers, schedule, weights, events, gauges, quota, permit, .. } =
             &self.channels;
         weights.set(self.scenario.weights.with(&state.weights));
@@ -326,7 +326,7 @@ impl Conductor {
                 modified
             });
         }
-        if let Part::Share(share) = part {
+        if let NodePart::Share(share) = part {
             self.acknowledged.follows(&self.scenario.name, share);
         }
     }

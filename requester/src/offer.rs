@@ -2,7 +2,7 @@
 //! The strength itself changes, because other sessions may use a part of it.
 
 use tokio::sync::watch;
-use wec_board::{Entry, Shares, Strength, Unit};
+use wec_board::{Entry, LoadUnit, Shares, Strength};
 
 /// Number of looks, one a second, in a round.
 const ROUND: u32 = 5;
@@ -29,7 +29,7 @@ impl Offer {
 
     /// Called once a second: whether the load tester was the limit in it. A node offers less only if others can take
     /// what it leaves; otherwise the target would be missed for nothing.
-    pub(crate) fn look(&mut self, limited: bool, shares: &Shares, targets: impl Fn(Unit) -> f64) {
+    pub(crate) fn look(&mut self, limited: bool, shares: &Shares, targets: impl Fn(LoadUnit) -> f64) {
         let changed = self.rounds.look(limited && self.can_leave(shares, targets));
         // Whose strength is known once and for all has dropped the sender.
         let other = self.strength.has_changed().unwrap_or(false);
@@ -44,11 +44,11 @@ impl Offer {
 
 impl Offer {
     /// Whether all nodes together can still make the targets when this one offers less.
-    fn can_leave(&self, shares: &Shares, targets: impl Fn(Unit) -> f64) -> bool {
+    fn can_leave(&self, shares: &Shares, targets: impl Fn(LoadUnit) -> f64) -> bool {
         let strength = self.strength.borrow().hundredths(self.rounds.hundredths);
-        let leaves = |unit: Unit| strength.of(unit) as f64 / 1_000.0 * f64::from(100 - LOWER) / 100.0;
+        let leaves = |unit: LoadUnit| strength.of(unit) as f64 / 1_000.0 * f64::from(100 - LOWER) / 100.0;
         // A rate has one of these units. Workers are only its cap.
-        [Unit::Chains, Unit::Requests]
+        [LoadUnit::Chains, LoadUnit::Requests]
             .into_iter()
             .all(|unit| shares.most(unit) - leaves(unit) >= targets(unit))
     }
@@ -114,7 +114,8 @@ mod tests {
         );
         let entry = runtime.block_on(board.join(node)).unwrap().entry();
         let offer = Offer::new(entry, watch::Sender::new(strength).subscribe());
-        let of_chains = |target: f64| move |unit: Unit| if unit == Unit::Chains { target } else { 0.0 };
+        let of_chains =
+            |target: f64| move |unit: LoadUnit| if unit == LoadUnit::Chains { target } else { 0.0 };
         assert!(offer.can_leave(&shares(&["a", "b"]), of_chains(180.0)));
         assert!(!offer.can_leave(&shares(&["a", "b"]), of_chains(181.0)), "80 and 100 are less");
         assert!(!offer.can_leave(&shares(&["a"]), of_chains(90.0)));

@@ -1,7 +1,7 @@
 //! This node's share of a session's load: its parts of rates and of workers. The board decides the shares
 //! (`wec_board::Shares`).
 
-use wec_board::{Shares, Standing, Unit};
+use wec_board::{LoadUnit, Shares, Standing};
 
 use crate::pace::Ramp;
 
@@ -17,7 +17,7 @@ pub(crate) struct Share {
 
 /// A node's part of the load now.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Part<'a> {
+pub(crate) enum NodePart<'a> {
     /// Its share.
     Share(&'a Share),
     /// Nothing: the node may not send, or has no share.
@@ -49,19 +49,19 @@ impl Share {
     /// The same, for a scenario with this target, a rate or workers, beside others: if all nodes cannot make the sum,
     /// each scenario uses a part of their strength in proportion to its target.
     #[must_use]
-    pub(crate) fn beside(self, unit: Unit, target: f64, others: f64) -> Self {
+    pub(crate) fn beside(self, unit: LoadUnit, target: f64, others: f64) -> Self {
         let sum = target + others;
         let strength = if sum > self.shares.most(unit) { target / sum } else { 1.0 };
         Self { strength, ..self }
     }
 
     /// This node's part of a rate.
-    pub(crate) fn rate(&self, unit: Unit, rate: f64) -> f64 {
+    pub(crate) fn rate(&self, unit: LoadUnit, rate: f64) -> f64 {
         self.shares.rate_of(&self.node, unit, rate, self.strength)
     }
 
     /// This node's part of a rate over time.
-    pub(crate) fn ramp(&self, unit: Unit, ramp: &Ramp) -> Ramp {
+    pub(crate) fn ramp(&self, unit: LoadUnit, ramp: &Ramp) -> Ramp {
         ramp.capped(self.shares.most(unit) * self.strength).mapped(|rate| self.rate(unit, rate))
     }
 
@@ -73,7 +73,7 @@ impl Share {
     }
 }
 
-impl Part<'_> {
+impl NodePart<'_> {
     /// The part of a number of workers.
     pub(crate) fn of(self, workers: u32) -> u32 {
         match self {
@@ -91,7 +91,7 @@ impl Part<'_> {
     }
 
     /// The part of a rate.
-    pub(crate) fn rate(self, unit: Unit, rate: f64) -> f64 {
+    pub(crate) fn rate(self, unit: LoadUnit, rate: f64) -> f64 {
         match self {
             Self::Share(share) => share.rate(unit, rate),
             Self::Nothing { .. } => 0.0,
@@ -128,9 +128,9 @@ pub(crate) mod tests {
         let nodes = ["a", "b"].map(|id| (id.to_owned(), share)).into();
         let share = Share::new("a", of(0), &Shares { epoch: 1, nodes }).unwrap();
         let part = |target: f64, others: f64| {
-            let share = share.clone().beside(Unit::Chains, target, others);
-            let ramp = share.ramp(Unit::Chains, &Ramp::constant(target));
-            assert_eq!(ramp.held(), share.rate(Unit::Chains, target));
+            let share = share.clone().beside(LoadUnit::Chains, target, others);
+            let ramp = share.ramp(LoadUnit::Chains, &Ramp::constant(target));
+            assert_eq!(ramp.held(), share.rate(LoadUnit::Chains, target));
             ramp.held()
         };
         // Both nodes together can make 500.
@@ -151,7 +151,7 @@ pub(crate) mod tests {
         let parts = |target: u32, others: u32| {
             strengths.map(|(id, _)| {
                 let share = Share::new(id, of(0), &shares).unwrap();
-                share.beside(Unit::Workers, target.into(), others.into()).of(target)
+                share.beside(LoadUnit::Workers, target.into(), others.into()).of(target)
             })
         };
         // All nodes together have 200 workers.
@@ -176,7 +176,7 @@ pub(crate) mod tests {
     fn a_node_takes_its_share() {
         assert_eq!(among("a", &["a"]).of(50), 50);
         assert_eq!((among("a", &["a", "b"]).of(51), among("b", &["a", "b"]).of(51)), (26, 25));
-        assert_eq!(among("b", &["a", "b"]).rate(Unit::Chains, 50.0), 25.0);
+        assert_eq!(among("b", &["a", "b"]).rate(LoadUnit::Chains, 50.0), 25.0);
         assert!(Share::new("a", of(0), &Shares::default()).is_none(), "shares are not decided yet");
         let shares = among("a", &["a"]).shares;
         assert!(Share::new("a", of(1), &shares).is_none(), "they are for an earlier registration");

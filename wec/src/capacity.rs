@@ -25,7 +25,7 @@ pub(crate) use self::plan::check;
 use self::plan::{SearchPlan, Searched};
 use self::report::Report;
 use self::runner::SearchRunner;
-use self::search::{Outcome, Why};
+use self::search::{StepResult, Why};
 use crate::here::{self, Ended};
 use crate::output::OutputOptions;
 use crate::secret::eab_hmac_key;
@@ -84,11 +84,11 @@ fn exit(findings: &Findings, strict: bool, stop: &Stop) -> Exit {
     let why = findings.answer.why;
     if stop.by_signal() || why == Why::Cut {
         Exit::Interrupted
-    } else if strict && (why == Why::Limited || held == Some(Outcome::Limited)) {
+    } else if strict && (why == Why::Limited || held == Some(StepResult::Limited)) {
         Exit::GeneratorLimited
     } else if findings.answer.knee.is_none()
         || why == Why::Gone
-        || matches!(held, Some(Outcome::Failed | Outcome::Down))
+        || matches!(held, Some(StepResult::Failed | StepResult::Down))
     {
         Exit::Failed
     } else {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use wec_analytics::{Aggregate, read_logs};
 use wec_report::baseline::Baseline;
-use wec_report::compare::{Outcome, Rule, Side, compare};
+use wec_report::compare::{Rule, RuleOutcome, Side, compare};
 use wec_startup::{Exit, WrongUse, report as print, say};
 
 /// Options of `wec compare`.
@@ -58,11 +58,11 @@ fn make(options: &Options) -> anyhow::Result<Exit> {
         print(comparison.text().trim_end())?;
     }
     for rule in &comparison.rules {
-        if matches!(rule.outcome, Outcome::MayBeNoise | Outcome::TooFewSamples) {
+        if matches!(rule.outcome, RuleOutcome::MayBeNoise | RuleOutcome::TooFewSamples) {
             say(format_args!("warning: the runs are not conclusive for {}: it does not fail", rule.rule));
         }
     }
-    let failed = comparison.rules.iter().any(|rule| rule.outcome == Outcome::Failed);
+    let failed = comparison.rules.iter().any(|rule| rule.outcome == RuleOutcome::Failed);
     Ok(if failed { Exit::Failed } else { Exit::Passed })
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use url::Url;
-use wec_model::{Counts, Mapping, Model, Paths, Settings, Skipped};
+use wec_model::{Counts, Mapping, Model, ModelSettings, Paths, Skipped};
 use wec_startup::{Exit, Stop, WrongUse, report, say, write_beside};
 
 use crate::output::refuse_an_input;
@@ -89,7 +89,7 @@ pub(crate) async fn model(options: Options, stop: Stop) -> anyhow::Result<Exit> 
     let (counts, skipped) = counted.context("reading the logs")??;
     tell(&skipped);
     let directory = directory.map(String::from);
-    let model = Model::of(&counts, Settings { scale, directory, client_share, settle });
+    let model = Model::of(&counts, ModelSettings { scale, directory, client_share, settle });
     let model = model.map_err(anyhow::Error::msg)?;
     let (elsewhere, paths) = counts.elsewhere();
     if elsewhere > 0 {

@@ -17,7 +17,7 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message as _;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 use wec_consumer::{Endpoint, http_client, parse_interval, told};
-use wec_figures::families::{BOUNDS, Distribution, Family, Labels, Series, Unit};
+use wec_figures::families::{BOUNDS, Distribution, Family, Labels, MetricUnit, Series};
 use wec_startup::{Token, Undisclosed};
 
 /// The longest time for one request. The last one must not delay the end of the run.
@@ -161,9 +161,9 @@ fn metric(family: &Family, times: Times) -> Option<Metric> {
         name: family.name.to_owned(),
         description: family.help.to_owned(),
         unit: match family.unit {
-            Unit::None => "1",
-            Unit::Seconds => "s",
-            Unit::Bytes => "By",
+            MetricUnit::None => "1",
+            MetricUnit::Seconds => "s",
+            MetricUnit::Bytes => "By",
         }
         .to_owned(),
         data: Some(data),

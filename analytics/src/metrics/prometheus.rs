@@ -11,7 +11,7 @@ use prometheus_client::encoding::{
 };
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit as PrometheusUnit};
-use wec_figures::families::{BOUNDS, Distribution, Family, Labels, SCHEMA, Series, Unit};
+use wec_figures::families::{BOUNDS, Distribution, Family, Labels, MetricUnit, SCHEMA, Series};
 
 /// A format that a scraper can ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,9 +106,9 @@ const fn is_empty(family: &Family) -> bool {
 
 fn put(family: &Family, encoder: &mut DescriptorEncoder) -> fmt::Result {
     let unit = match family.unit {
-        Unit::None => None,
-        Unit::Seconds => Some(PrometheusUnit::Seconds),
-        Unit::Bytes => Some(PrometheusUnit::Bytes),
+        MetricUnit::None => None,
+        MetricUnit::Seconds => Some(PrometheusUnit::Seconds),
+        MetricUnit::Bytes => Some(PrometheusUnit::Bytes),
     };
     let kind = match &family.series {
         Series::Counter(_) => MetricType::Counter,
@@ -205,7 +205,7 @@ mod tests {
     fn names_have_units_and_suffixes_and_labels_are_escaped() {
         let families = vec![
             Family::counter("wec_things", "Things", vec![(vec![("name", "a\"b\n".to_owned())], 3.0)]),
-            Family::value("wec_log_size", "Size", 7.0).in_unit(Unit::Bytes),
+            Family::value("wec_log_size", "Size", 7.0).in_unit(MetricUnit::Bytes),
             Family::counter("wec_none", "Without series", Vec::new()),
             Family::times("wec_took", "Times", vec![(Vec::new(), Distribution::default())]),
         ];

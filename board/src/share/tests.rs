@@ -38,7 +38,7 @@ fn nodes_that_are_not_ready_or_of_another_session_take_nothing() {
         NodeInfo { kind: NodeKind::ChallengeServer, ..node("d", NodeState::Running, "s") },
     ];
     let shares = Shares::default().next("s", &live).unwrap();
-    let rate = |node: &str| shares.rate(node, Unit::Chains, 1.0 / 3.0);
+    let rate = |node: &str| shares.rate(node, LoadUnit::Chains, 1.0 / 3.0);
     assert_eq!((shares.epoch, shares.workers("a", 50), rate("a")), (1, 50, 1.0 / 3.0));
     assert_eq!((shares.workers("b", 50), rate("b")), (0, 0.0));
     assert_eq!(shares.next("s", &live), None, "the shares are already so");
@@ -56,14 +56,14 @@ fn the_worked_example_as_nodes_join_one_after_the_other() {
     for (nodes, expected) in table {
         let mut live: Vec<_> = nodes.iter().map(|(id, chains)| running(id, *chains)).collect();
         let shares = settled(&mut live);
-        let parts: Vec<_> = nodes.iter().map(|(id, _)| shares.rate(id, Unit::Chains, 5_000.0)).collect();
+        let parts: Vec<_> = nodes.iter().map(|(id, _)| shares.rate(id, LoadUnit::Chains, 5_000.0)).collect();
         assert_eq!(parts, *expected);
     }
     // Requests are shared by the strength in requests, which is equal here.
     let mut live = [running("A", 4_000), running("B", 5_000), running("C", 3_000)];
     let shares = settled(&mut live);
-    assert_eq!(shares.rate("C", Unit::Requests, 300.0), 100.0);
-    assert_eq!(shares.most(Unit::Chains), 12_000.0);
+    assert_eq!(shares.rate("C", LoadUnit::Requests, 300.0), 100.0);
+    assert_eq!(shares.most(LoadUnit::Chains), 12_000.0);
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn every_node_may_use_a_worker_for_its_part_of_a_rate() {
     let caps = |workers| ["a", "b", "c"].map(|node| shares.cap(node, workers));
     assert_eq!([caps(0), caps(1), caps(4), caps(900)], [[0; 3], [1; 3], [2, 1, 1], [100; 3]]);
     assert_eq!(["a", "b", "c"].map(|node| shares.workers(node, 1)), [1, 0, 0]);
-    assert_eq!(["a", "b", "c"].map(|node| shares.rate(node, Unit::Chains, 6.0)), [2.0; 3]);
+    assert_eq!(["a", "b", "c"].map(|node| shares.rate(node, LoadUnit::Chains, 6.0)), [2.0; 3]);
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn a_node_that_joins_gets_its_part_when_the_others_have_reduced_theirs() {
     let (mut a, mut b) = (running("a", 100), running("b", 100));
     let first = Shares::default().next("s", std::slice::from_ref(&a)).unwrap();
     assert!(!first.awaits(&first.nodes["a"]));
-    let rates = |shares: &Shares| ["a", "b"].map(|node| shares.rate(node, Unit::Chains, 80.0));
+    let rates = |shares: &Shares| ["a", "b"].map(|node| shares.rate(node, LoadUnit::Chains, 80.0));
     let shrunk = first.next("s", &[a.clone(), b.clone()]).unwrap();
     assert_eq!(rates(&shrunk), [40.0, 0.0]);
     assert_eq!(["a", "b"].map(|node| shrunk.workers(node, 10)), [5, 0]);
@@ -124,11 +124,11 @@ fn nodes_that_join_get_their_parts_while_offers_of_others_keep_changing() {
             node.follows.epoch = if awaited { shares.epoch } else { node.follows.epoch };
             *seen = shares.clone();
         }
-        let rates = live.iter().zip(&seen).map(|(node, seen)| seen.rate(&node.id, Unit::Chains, 1_000.0));
+        let rates = live.iter().zip(&seen).map(|(node, seen)| seen.rate(&node.id, LoadUnit::Chains, 1_000.0));
         assert!(rates.sum::<f64>() <= 1_000.05, "more than the target in round {round}");
         shares = next;
     }
-    let rates: Vec<_> = live.iter().map(|node| shares.rate(&node.id, Unit::Chains, 1_000.0)).collect();
+    let rates: Vec<_> = live.iter().map(|node| shares.rate(&node.id, LoadUnit::Chains, 1_000.0)).collect();
     let (least, sum) = (rates.iter().copied().fold(f64::MAX, f64::min), rates.iter().sum::<f64>());
     assert!(least > 15.0 && sum > 950.0, "{sum} of 1000: {rates:?}");
 }
@@ -171,7 +171,7 @@ struct Modelled {
 }
 
 impl Modelled {
-    fn rate(&self, unit: Unit, target: f64) -> f64 {
+    fn rate(&self, unit: LoadUnit, target: f64) -> f64 {
         let named = self.seen.share(&self.info.id, self.info.follows.registration).is_some();
         if self.sends && named { self.seen.rate(&self.info.id, unit, target) } else { 0.0 }
     }
@@ -247,7 +247,7 @@ proptest! {
                 }
                 Step::Comes(_) | Step::LeaseEnds(_) => {}
             }
-            for unit in [Unit::Chains, Unit::Requests] {
+            for unit in [LoadUnit::Chains, LoadUnit::Requests] {
                 let sum: f64 = nodes.iter().flatten().map(|node| node.rate(unit, 500.0)).sum();
                 // Each node's part is rounded to a thousandth.
                 prop_assert!(sum <= 500.004, "{sum} after step {number}");
@@ -264,7 +264,7 @@ proptest! {
             }
         }
         let possible: u64 = nodes.iter().flatten().map(|node| node.info.strength.chains).sum();
-        let sum: f64 = nodes.iter().flatten().map(|node| node.rate(Unit::Chains, 500.0)).sum();
+        let sum: f64 = nodes.iter().flatten().map(|node| node.rate(LoadUnit::Chains, 500.0)).sum();
         prop_assert!((sum - (possible as f64 / 1_000.0).min(500.0)).abs() < 0.001, "{sum} of {possible}");
     }
 

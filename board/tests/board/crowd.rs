@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use wec_board::{Board, Membership, NodeInfo, Session, Unit};
+use wec_board::{Board, LoadUnit, Membership, NodeInfo, Session};
 
 use crate::common::requester;
 
@@ -59,7 +59,7 @@ async fn print_a_round(board: &Board, nodes: u32) {
     let mut part = 0.0;
     for _ in 0..rounds {
         let shares = board.decide_shares("s").await.unwrap();
-        part = shares.rate("n0000", Unit::Chains, 5_000.0);
+        part = shares.rate("n0000", LoadUnit::Chains, 5_000.0);
     }
     let took = began.elapsed() / rounds;
     let bytes = serde_json::to_vec(&*board.shares("s").borrow()).unwrap().len();

@@ -7,7 +7,7 @@ use wec_record::Chain;
 use wec_store::{Claim, Object, ReadyOrder};
 
 use crate::context::Context;
-use crate::issuance::Part;
+use crate::issuance::IssuancePart;
 use crate::scene::{Outcome, Scene};
 use crate::{rest, steps};
 
@@ -24,7 +24,7 @@ pub(crate) async fn run(scene: &mut Scene<'_>) -> Result<Outcome, Failure> {
 
     match steps::issue(scene, &claim.registration.account, &ready(&claim), &claim.names).await {
         Ok(certificate) => {
-            let part = Part::Finalization(claim.authorize_ns);
+            let part = IssuancePart::Finalization(claim.authorize_ns);
             context.state.order_issued(claim, room, certificate).await;
             Ok(Outcome::Issued(part))
         }

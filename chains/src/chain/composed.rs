@@ -21,7 +21,7 @@ use wec_store::{NewCertificate, Object, Registration};
 
 use crate::chain::registration;
 use crate::composed::Step;
-use crate::issuance::Part;
+use crate::issuance::IssuancePart;
 use crate::scene::{Outcome, Scene};
 use crate::steps;
 
@@ -54,7 +54,7 @@ pub(crate) async fn run(scene: &mut Scene<'_>) -> Result<Outcome, Failure> {
     }
     match ended? {
         false => Ok(Outcome::NothingToDo),
-        true if issues => Ok(Outcome::Issued(Part::Finalization(None))),
+        true if issues => Ok(Outcome::Issued(IssuancePart::Finalization(None))),
         true => Ok(Outcome::Done),
     }
 }

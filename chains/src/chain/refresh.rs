@@ -16,7 +16,7 @@ use wec_store::{Object, StoredCertificate};
 
 use crate::chain::registration;
 use crate::choices::StopBefore;
-use crate::issuance::Part;
+use crate::issuance::IssuancePart;
 use crate::member::Member;
 use crate::scene::{Outcome, Scene};
 use crate::{rest, steps};
@@ -56,7 +56,7 @@ pub(crate) async fn run(scene: &mut Scene<'_>) -> Result<Outcome, Failure> {
         }
     };
     context.state.certificate_replaced(claim, room, &registration, certificate).await;
-    Ok(Outcome::Issued(Part::Whole))
+    Ok(Outcome::Issued(IssuancePart::Whole))
 }
 
 /// Renews the certificate of a member. Without any account the member registers the first one.
@@ -98,7 +98,7 @@ async fn of_member(scene: &mut Scene<'_>, member: Member) -> Result<Outcome, Fai
     };
     policy.members.renewed(member, Some(certificate.ari_id.as_str()).filter(|id| !id.is_empty()));
     context.state.certificate_issued(room, &registration, certificate).await;
-    Ok(Outcome::Issued(Part::Whole))
+    Ok(Outcome::Issued(IssuancePart::Whole))
 }
 
 /// newOrder for the certificate's names, with `replaces` if the CA has ARI.

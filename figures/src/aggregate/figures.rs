@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use wec_record::{Chain, FailureClass, Gap, Mark, MarkValue, RunHeader, StateCounts};
 
-use super::{Aggregate, NODE_SILENT_NS, Outcome};
+use super::{Aggregate, NODE_SILENT_NS, OutcomeTotals};
 use crate::distribution::Times;
 use crate::never_succeeded::never_succeeded;
 use crate::snapshot::{
@@ -248,7 +248,7 @@ impl Aggregate {
             unknown_chains: self.unknown_chains,
             unknown_records: self.unknown_records,
             other_warnings: self.warnings.others(),
-            clamped_times: outcomes.map(Outcome::clamped).sum::<u64>()
+            clamped_times: outcomes.map(OutcomeTotals::clamped).sum::<u64>()
                 + self.hits.iter().map(|hits| hits.took.clamped()).sum::<u64>()
                 + self.validations.clamped()
                 + self.issuances.clamped()

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use wec_record::{Chain, FailureClass};
 
-use super::{Aggregate, EndpointTotals, OTHER, Outcome};
-use crate::families::{Distribution, Family, Labels, Unit};
+use super::{Aggregate, EndpointTotals, OTHER, OutcomeTotals};
+use crate::families::{Distribution, Family, Labels, MetricUnit};
 use crate::snapshot::FailureScope;
 
 /// The class of a failure whose record has none.
@@ -31,7 +31,7 @@ impl Aggregate {
                 "Start of the run, since the Unix epoch",
                 header.started_unix_ns as f64 / 1e9,
             )
-            .in_unit(Unit::Seconds),
+            .in_unit(MetricUnit::Seconds),
         ];
         families.extend(self.request_families());
         families.extend(self.chain_families());
@@ -40,15 +40,15 @@ impl Aggregate {
     }
 
     fn request_families(&self) -> Vec<Family> {
-        let mut endpoints = BTreeMap::<(&str, &str), Outcome>::new();
+        let mut endpoints = BTreeMap::<(&str, &str), OutcomeTotals>::new();
         for totals in self.endpoints.iter().chain(self.other_endpoint.as_deref()) {
             endpoints.entry((name_of(totals), &totals.method)).or_default().merge(totals.outcome.clone());
         }
         let labels = |key: &(&str, &str)| vec![("endpoint", key.0.to_owned()), ("method", key.1.to_owned())];
-        let counts = |count: fn(&Outcome) -> u64| {
+        let counts = |count: fn(&OutcomeTotals) -> u64| {
             endpoints.iter().map(|(key, outcome)| (labels(key), count(outcome) as f64)).collect()
         };
-        let times = |times: fn(&Outcome) -> Distribution| {
+        let times = |times: fn(&OutcomeTotals) -> Distribution| {
             endpoints.iter().map(|(key, outcome)| (labels(key), times(outcome))).collect()
         };
         let by_connection = [("new", self.connections.new), ("reused", self.connections.reused)];
@@ -92,9 +92,9 @@ impl Aggregate {
                 "Requests sent again because their connection was closed before any answer",
                 self.connections.reconnects,
             ),
-            Family::total("wec_http_sent", "Bytes of requests", self.bytes.sent).in_unit(Unit::Bytes),
+            Family::total("wec_http_sent", "Bytes of requests", self.bytes.sent).in_unit(MetricUnit::Bytes),
             Family::total("wec_http_received", "Bytes of the bodies of answers", self.bytes.received)
-                .in_unit(Unit::Bytes),
+                .in_unit(MetricUnit::Bytes),
             Family::total("wec_nonces_fetched", "Requests made only for a nonce", self.nonces_fetched),
             Family::total("wec_nonces_rejected", "Requests refused with badNonce", self.nonces_rejected),
         ]

@@ -45,7 +45,7 @@ use self::part::PartOfRun;
 pub use self::part::Piece;
 pub use self::request_stats::Earlier;
 use self::timeline::Timeline;
-use self::totals::{ChainTotals, EndpointTotals, HitTotals, KnownEndpoints, Outcome};
+use self::totals::{ChainTotals, EndpointTotals, HitTotals, KnownEndpoints, OutcomeTotals};
 pub use self::validations::{MAX_NAMES, Same, ValidationEvent, Validations};
 use self::warnings::Warnings;
 use crate::distribution::{LONGEST_NS, Times};

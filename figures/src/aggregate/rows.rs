@@ -7,7 +7,7 @@ use wec_record::{Chain, ChallengeType};
 
 use super::over_time::OverTime;
 use super::slowest::Slowest;
-use super::{Aggregate, EndpointTotals, Outcome};
+use super::{Aggregate, EndpointTotals, OutcomeTotals};
 use crate::distribution::Times;
 use crate::snapshot::{DistributionCell, DistributionView};
 
@@ -35,7 +35,8 @@ impl Aggregate {
     pub fn distribution(&self, row: &str, service: bool) -> Option<DistributionView> {
         let (group, name) = row.split_once(' ')?;
         let endpoints = || self.endpoints.iter().chain(self.other_endpoint.as_deref());
-        let chosen = |outcome: &Outcome| if service { &outcome.service } else { &outcome.response }.clone();
+        let chosen =
+            |outcome: &OutcomeTotals| if service { &outcome.service } else { &outcome.response }.clone();
         let mut view = DistributionView { row: row.to_owned(), step_s: 1, ..DistributionView::default() };
         let show = |view: &mut DistributionView, over_time: &OverTime, slowest: &Slowest| {
             view.examples = slowest.examples().to_vec();

@@ -3,7 +3,7 @@
 
 use super::marks::MAX_MARKS;
 use super::{
-    Aggregate, ChainTotals, EndpointTotals, HitTotals, MAX_ENDPOINTS, MAX_NODES, MAX_SCENARIOS, Outcome,
+    Aggregate, ChainTotals, EndpointTotals, HitTotals, MAX_ENDPOINTS, MAX_NODES, MAX_SCENARIOS, OutcomeTotals,
 };
 use crate::distribution::MOST;
 use crate::snapshot::{ByteFigures, ConnectionFigures, FailureFigures};
@@ -97,7 +97,7 @@ impl HitTotals {
     }
 }
 
-impl Outcome {
+impl OutcomeTotals {
     /// `neither` of them neither failed nor succeeded.
     fn is_sound(&self, neither: u64) -> bool {
         let Self { count, failed, unknown, response, service, failed_response, failed_service, cut_off: _ } =

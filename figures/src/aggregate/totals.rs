@@ -13,7 +13,7 @@ use crate::distribution::Times;
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct ChainTotals {
-    pub(super) outcome: Outcome,
+    pub(super) outcome: OutcomeTotals,
     pub(super) abandoned: u64,
     pub(super) cut_off: u64,
     pub(super) keygen: u64,
@@ -27,7 +27,7 @@ pub(super) struct EndpointTotals {
     pub(super) endpoint: String,
     pub(super) method: String,
     pub(super) uri: String,
-    pub(super) outcome: Outcome,
+    pub(super) outcome: OutcomeTotals,
     pub(super) parts: RequestParts,
     /// Response times of what succeeded. A piece of a run has none: they would be most of its file.
     #[serde(skip)]
@@ -80,7 +80,7 @@ fn slot(names: [&'static str; 3]) -> usize {
 
 /// Counts and times; failures are timed separately.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct Outcome {
+pub(super) struct OutcomeTotals {
     pub(super) count: u64,
     pub(super) failed: u64,
     pub(super) cut_off: u64,
@@ -100,7 +100,7 @@ pub(super) struct HitTotals {
     pub(super) first: u64,
 }
 
-impl Outcome {
+impl OutcomeTotals {
     pub(super) fn record(&mut self, successful: bool, response: u64, service: u64) {
         self.count += 1;
         if successful {

@@ -1,17 +1,17 @@
 //! Each class's orders over a day against its definition.
 
-use wec_fleet::{CLASSES, Cohorts, Settings};
+use wec_fleet::{CLASSES, Cohorts, FleetSettings};
 
 const DAY: i32 = 86_400;
 
 /// Orders of a fleet of one class by second of the day, over so many days.
 fn orders(class: &str, certificates: &str, days: i32) -> Vec<u64> {
-    let settings = Settings {
+    let settings = FleetSettings {
         certificates: certificates.to_owned(),
         classes: vec![format!("{class}=1")],
         // Not a first of a month, and long enough before the next one.
         start: "2026-03-02".to_owned(),
-        ..Settings::default()
+        ..FleetSettings::default()
     };
     let mut cohorts = Cohorts::new(settings.read().expect("the settings of this test are right"));
     let mut orders = vec![0; DAY as usize];
@@ -94,11 +94,11 @@ fn certbots_orders_rise_within_each_half_day_as_its_delays_make_them() {
 
 #[test]
 fn half_of_the_monthly_clients_come_on_the_first() {
-    let settings = Settings {
+    let settings = FleetSettings {
         certificates: "1M".to_owned(),
         classes: vec!["monthly=1".to_owned()],
         start: "2026-03-01".to_owned(),
-        ..Settings::default()
+        ..FleetSettings::default()
     };
     let mut cohorts = Cohorts::new(settings.read().unwrap());
     let mut days = vec![0u64; 31];

@@ -1,17 +1,17 @@
 //! The two simulators of the same scenario: equal in each second, and each balanced.
 
 use proptest::prelude::*;
-use wec_fleet::{CLASSES, Cohorts, Naive, Scenario, Settings, Tick};
+use wec_fleet::{CLASSES, Cohorts, FleetSettings, Naive, Scenario, Tick};
 
 const DAY: i32 = 86_400;
 
 fn scenario(certificates: u64, rate: Option<&str>, queue: Option<&str>, events: &[&str]) -> Scenario {
-    let settings = Settings {
+    let settings = FleetSettings {
         certificates: certificates.to_string(),
         ca_rate: rate.map(str::to_owned),
         ca_queue: queue.map(str::to_owned),
         events: events.iter().map(|event| (*event).to_owned()).collect(),
-        ..Settings::default()
+        ..FleetSettings::default()
     };
     settings.read().unwrap_or_else(|wrong| panic!("{wrong}"))
 }
@@ -111,7 +111,7 @@ proptest! {
         let classes = CLASSES.iter().zip(&weights).zip(retries);
         let mut classes: Vec<_> = classes.map(|((class, weight), retry)| format!("{}={weight}{retry}", class.name)).collect();
         classes.push("certbot=1".to_owned());
-        let settings = Settings {
+        let settings = FleetSettings {
             certificates: certificates.to_string(),
             lifetime: format!("{lifetime}d"),
             start: wec_fleet::time::date_text(20_454 + start),
@@ -121,7 +121,7 @@ proptest! {
             classes,
             events,
             seed,
-            ..Settings::default()
+            ..FleetSettings::default()
         };
         let scenario = settings.read().map_err(|wrong| TestCaseError::fail(wrong.to_string()))?;
         compare(&scenario, DAY / 2)?;

@@ -36,7 +36,7 @@ pub struct RuleMistake {
 /// What the data shows of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Outcome {
+pub enum RuleOutcome {
     /// It is worse by more than the margin, and that is not noise.
     Failed,
     /// It is not worse by more than the margin, also with noise.
@@ -53,7 +53,7 @@ pub struct Judged {
     /// The rule as written.
     pub rule: String,
     /// What the data shows.
-    pub outcome: Outcome,
+    pub outcome: RuleOutcome,
     /// The change; null with too few samples.
     pub change: Option<Change>,
     /// The unit of a difference.
@@ -194,18 +194,18 @@ impl Rule {
             _ => side.samples(|key| self.is_about(key)),
         });
         let change = self.figure.change(&a, &b, self.scale);
-        let outcome = change.map_or(Outcome::TooFewSamples, |change| self.outcome(&change));
+        let outcome = change.map_or(RuleOutcome::TooFewSamples, |change| self.outcome(&change));
         Judged { rule: self.text.clone(), outcome, change, unit: self.figure.unit() }
     }
 
-    fn outcome(&self, change: &Change) -> Outcome {
+    fn outcome(&self, change: &Change) -> RuleOutcome {
         let (least, most) = if self.up { (change.low, change.high) } else { (-change.high, -change.low) };
         if least > self.margin {
-            Outcome::Failed
+            RuleOutcome::Failed
         } else if most <= self.margin {
-            Outcome::Held
+            RuleOutcome::Held
         } else {
-            Outcome::MayBeNoise
+            RuleOutcome::MayBeNoise
         }
     }
 }
@@ -220,10 +220,10 @@ mod tests {
         let up: Rule = "chain.certificate{p(99)} +10%".parse().unwrap();
         let down: Rule = "certificates{rate} -10%".parse().unwrap();
         for (low, high, outcome) in [
-            (0.11, 0.3, Outcome::Failed),
-            (0.05, 0.3, Outcome::MayBeNoise),
-            (-0.2, 0.1, Outcome::Held),
-            (0.02, 0.09, Outcome::Held),
+            (0.11, 0.3, RuleOutcome::Failed),
+            (0.05, 0.3, RuleOutcome::MayBeNoise),
+            (-0.2, 0.1, RuleOutcome::Held),
+            (0.02, 0.09, RuleOutcome::Held),
         ] {
             assert_eq!(up.outcome(&change(low, high)), outcome, "{low} {high}");
             assert_eq!(down.outcome(&change(-high, -low)), outcome, "{low} {high}");

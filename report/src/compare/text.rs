@@ -6,7 +6,7 @@ use wec_analytics::{counted, rate_text, time_text};
 use wec_record::threshold::Unit;
 
 use super::interval::{Change, Scale};
-use super::{Comparison, Difference, Judged, Outcome};
+use super::{Comparison, Difference, Judged, RuleOutcome};
 
 const HEAD: [&str; 7] = ["", "figure", "before", "after", "change", "95 % interval", ""];
 
@@ -157,10 +157,10 @@ impl Difference {
 impl Judged {
     const fn verdict(&self) -> &'static str {
         match self.outcome {
-            Outcome::Failed => "FAILED",
-            Outcome::Held => "held",
-            Outcome::MayBeNoise => "UNDECIDED",
-            Outcome::TooFewSamples => "UNDECIDED",
+            RuleOutcome::Failed => "FAILED",
+            RuleOutcome::Held => "held",
+            RuleOutcome::MayBeNoise => "UNDECIDED",
+            RuleOutcome::TooFewSamples => "UNDECIDED",
         }
     }
 
@@ -172,7 +172,9 @@ impl Judged {
             between(change, self.unit)
         );
         match self.outcome {
-            Outcome::MayBeNoise => format!("{found}: more than allowed may be noise, so it does not fail"),
+            RuleOutcome::MayBeNoise => {
+                format!("{found}: more than allowed may be noise, so it does not fail")
+            }
             _ => found,
         }
     }

@@ -5,9 +5,9 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::watch;
 use wec_acme::Clock;
-use wec_board::{Entry, Quorum, Shares, Standing, Unit};
+use wec_board::{Entry, LoadUnit, Quorum, Shares, Standing};
 
-use crate::share::{Part, Share};
+use crate::share::{NodePart, Share};
 
 /// This node's part of the load, from what the board last showed.
 ///
@@ -21,7 +21,7 @@ use crate::share::{Part, Share};
 pub(super) struct OwnPart {
     node: String,
     /// The unit of the scenario's load.
-    unit: Unit,
+    unit: LoadUnit,
     share: Option<Share>,
     /// Since when it has nothing, nanoseconds of the clock; none while it has a share, and at first.
     nothing_since: Option<u64>,
@@ -30,7 +30,7 @@ pub(super) struct OwnPart {
 }
 
 impl OwnPart {
-    pub(super) fn new(node: &str, unit: Unit) -> Self {
+    pub(super) fn new(node: &str, unit: LoadUnit) -> Self {
         Self { node: node.to_owned(), unit, share: None, nothing_since: None, ends: None }
     }
 
@@ -42,7 +42,7 @@ impl OwnPart {
         (target, others): (f64, f64),
         clock: Clock,
         now: u64,
-    ) -> Option<Part<'_>> {
+    ) -> Option<NodePart<'_>> {
         let ends = standing.ends.map(|ends| clock.at(ends.instant()));
         let share = Share::new(&self.node, standing, shares);
         let lost = match (&share, standing.has_ended()) {
@@ -57,12 +57,12 @@ impl OwnPart {
                 self.nothing_since = None;
                 self.ends = ends;
                 self.share = share.map(|share| share.beside(self.unit, target, others));
-                self.share.as_ref().map(Part::Share)
+                self.share.as_ref().map(NodePart::Share)
             }
             Some(since) => {
                 self.share.as_ref()?;
                 let since = *self.nothing_since.get_or_insert(since.min(now));
-                Some(Part::Nothing { since })
+                Some(NodePart::Nothing { since })
             }
         }
     }
@@ -70,25 +70,25 @@ impl OwnPart {
 
 /// The targets of all scenarios of this node now, of all nodes together: they share one strength.
 #[derive(Debug, Default)]
-pub(crate) struct Demands(watch::Sender<BTreeMap<String, (Unit, f64)>>);
+pub(crate) struct Demands(watch::Sender<BTreeMap<String, (LoadUnit, f64)>>);
 
 impl Demands {
     /// Sets the target rate of a scenario; 0 while it has none.
-    pub(super) fn set(&self, scenario: &str, unit: Unit, rate: f64) {
+    pub(super) fn set(&self, scenario: &str, unit: LoadUnit, rate: f64) {
         self.0.send_if_modified(|demands| {
             demands.insert(scenario.to_owned(), (unit, rate)) != Some((unit, rate))
         });
     }
 
     /// The sum of the targets of the other scenarios in the same unit.
-    pub(super) fn of_others(&self, scenario: &str, unit: Unit) -> f64 {
+    pub(super) fn of_others(&self, scenario: &str, unit: LoadUnit) -> f64 {
         let demands = self.0.borrow();
         let others = demands.iter().filter(|(name, (other, _))| *name != scenario && *other == unit);
         others.map(|(_, (_, rate))| rate).sum()
     }
 
     /// Changes of any of them.
-    pub(super) fn follow(&self) -> watch::Receiver<BTreeMap<String, (Unit, f64)>> {
+    pub(super) fn follow(&self) -> watch::Receiver<BTreeMap<String, (LoadUnit, f64)>> {
         self.0.subscribe()
     }
 }

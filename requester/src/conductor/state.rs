@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use wec_board::{ChangeTo, Session, Target, Unit};
+use wec_board::{ChangeTo, LoadUnit, Session, Target};
 use wec_record::plan::RateUnit;
 
 use crate::executor::ArrivalSchedule;
 use crate::pace::Ramp;
 use crate::scenario::Scenario;
-use crate::share::Part;
+use crate::share::NodePart;
 
 /// Interval of updates of a number of workers on a ramp.
 const STEP: Duration = Duration::from_millis(50);
@@ -26,7 +26,7 @@ pub(super) struct ScenarioState {
     /// Whether `ramp` is of a rate.
     pub(super) keeps_rate: bool,
     /// The unit of the load.
-    pub(super) unit: Unit,
+    pub(super) unit: LoadUnit,
     /// The largest number of workers, for executors with a rate.
     pub(super) cap: u32,
     run_time: Duration,
@@ -193,14 +193,14 @@ impl ScenarioState {
     }
 
     /// The schedule of this node's part; none without a rate, and before the node had a part.
-    pub(super) fn schedule(&mut self, part: Part<'_>, now: u64) -> Option<ArrivalSchedule> {
-        if !self.keeps_rate || (self.local.is_none() && matches!(part, Part::Nothing { .. })) {
+    pub(super) fn schedule(&mut self, part: NodePart<'_>, now: u64) -> Option<ArrivalSchedule> {
+        if !self.keeps_rate || (self.local.is_none() && matches!(part, NodePart::Nothing { .. })) {
             return None;
         }
         let (future, from) = match part {
-            Part::Share(share) => (share.ramp(self.unit, &self.ramp.until(self.run_time)), now),
+            NodePart::Share(share) => (share.ramp(self.unit, &self.ramp.until(self.run_time)), now),
             // What was due since belongs to other nodes.
-            Part::Nothing { since } => (Ramp::constant(0.0), since.min(now)),
+            NodePart::Nothing { since } => (Ramp::constant(0.0), since.min(now)),
         };
         let (active, active_now) = (self.active(from), self.active(now));
         let (active, active_now) = (active.unwrap_or_default(), active_now.unwrap_or_default());
@@ -259,11 +259,11 @@ impl ScenarioState {
     }
 }
 
-const fn unit_of(rate: Option<RateUnit>) -> Unit {
+const fn unit_of(rate: Option<RateUnit>) -> LoadUnit {
     match rate {
-        Some(RateUnit::Chains) => Unit::Chains,
-        Some(RateUnit::Requests) => Unit::Requests,
-        None => Unit::Workers,
+        Some(RateUnit::Chains) => LoadUnit::Chains,
+        Some(RateUnit::Requests) => LoadUnit::Requests,
+        None => LoadUnit::Workers,
     }
 }
 
@@ -410,7 +410,7 @@ mod tests {
         let (mut state, mut session) =
             state(PlanOptions::default().with("rate", "10/s").with("run_time", "60s"));
         let share = among("a", &["a"]);
-        let share = Part::Share(&share);
+        let share = NodePart::Share(&share);
         state.see(&session, "default", 100 * SECOND);
         assert_eq!(state.schedule(share, 100 * SECOND).unwrap().ramp.total(Duration::from_secs(100)), 600.0);
         session.spec.scenarios.get_mut("default").unwrap().rate = Some(20.0);
@@ -425,7 +425,7 @@ mod tests {
         state.shared = true;
         let half = among("a", &["a", "b"]);
         state.see(&session, "default", 100 * SECOND);
-        let schedule = state.schedule(Part::Share(&half), 100 * SECOND).unwrap();
+        let schedule = state.schedule(NodePart::Share(&half), 100 * SECOND).unwrap();
         let asked = |schedule: &ArrivalSchedule, at: u64| {
             (
                 schedule.asked(at * SECOND),
@@ -434,9 +434,9 @@ mod tests {
             )
         };
         assert_eq!(asked(&schedule, 110), (50.0, Some(100.0), Some(10.0)));
-        let nothing = state.schedule(Part::Nothing { since: 120 * SECOND }, 125 * SECOND).unwrap();
+        let nothing = state.schedule(NodePart::Nothing { since: 120 * SECOND }, 125 * SECOND).unwrap();
         assert_eq!(asked(&nothing, 130), (100.0, Some(300.0), Some(10.0)));
-        let back = state.schedule(Part::Share(&half), 140 * SECOND).unwrap();
+        let back = state.schedule(NodePart::Share(&half), 140 * SECOND).unwrap();
         assert_eq!(asked(&back, 150), (150.0, Some(500.0), Some(10.0)));
         assert_eq!(asked(&back, 170), (200.0, Some(600.0), Some(0.0)), "until the run time is over");
         assert_eq!(asked(&back.ended(150 * SECOND), 170).1, Some(500.0));
@@ -447,7 +447,7 @@ mod tests {
         let options = PlanOptions::default().with("rate", "100 requests/s").with("run_time", "60s");
         let (mut state, mut session) = state(options);
         let share = among("a", &["a"]);
-        let share = Part::Share(&share);
+        let share = NodePart::Share(&share);
         let mut asked = |session: &Session, seen: u64, at: f64| {
             state.see(session, "default", seen * SECOND);
             state.schedule(share, seen * SECOND).unwrap().asked((at * 1e9) as u64)
@@ -471,7 +471,7 @@ mod tests {
         let (mut state, session) = state(options);
         state.see(&session, "default", 100 * SECOND);
         let (alone, both) = (among("a", &["a"]), among("a", &["a", "b"]));
-        let (alone, both) = (Part::Share(&alone), Part::Share(&both));
+        let (alone, both) = (NodePart::Share(&alone), NodePart::Share(&both));
         let totals =
             |schedule: ArrivalSchedule| [20, 40, 60].map(|at| schedule.ramp.total(Duration::from_secs(at)));
         assert_eq!(totals(state.schedule(alone, 100 * SECOND).unwrap()), [200.0, 400.0, 600.0]);
@@ -486,8 +486,8 @@ mod tests {
         let (mut state, session) = state(options);
         state.see(&session, "default", 100 * SECOND);
         let share = among("a", &["a"]);
-        let share = Part::Share(&share);
-        let nothing = |since: u64| Part::Nothing { since: since * SECOND };
+        let share = NodePart::Share(&share);
+        let nothing = |since: u64| NodePart::Nothing { since: since * SECOND };
         assert_eq!(state.schedule(nothing(90), 100 * SECOND), None, "it had no part yet");
         let totals =
             |schedule: ArrivalSchedule| [20, 40, 60].map(|at| schedule.ramp.total(Duration::from_secs(at)));
@@ -523,7 +523,7 @@ mod tests {
         let (mut state, mut session) = late(options);
         paused(&mut session, None, 20);
         state.see(&session, "default", 0);
-        let schedule = state.schedule(Part::Share(&among("b", &["a", "b"])), 0).unwrap();
+        let schedule = state.schedule(NodePart::Share(&among("b", &["a", "b"])), 0).unwrap();
         assert_eq!(schedule.origin, -30 * SECOND as i64);
         assert_eq!(
             [30, 40, 60, 99].map(|at| schedule.ramp.total(Duration::from_secs(at))),

@@ -18,7 +18,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use wec_acme::Clock;
-use wec_fleet::{Cohorts, Event, Flow, LiveFleet, Member, Scenario, Second, Settings, Tick};
+use wec_fleet::{Cohorts, Event, FleetSettings, Flow, LiveFleet, Member, Scenario, Second, Tick};
 use wec_record::plan;
 use wec_startup::Stop;
 
@@ -200,7 +200,8 @@ struct Fleet {
 
 /// A fleet of this size as it is by default; `wec fleet drive` makes others.
 fn read(s: &mut Scope<'_>, _staged: bool) -> Load {
-    let settings = |text: &str| Settings { certificates: text.to_owned(), ..Settings::default() }.read();
+    let settings =
+        |text: &str| FleetSettings { certificates: text.to_owned(), ..FleetSettings::default() }.read();
     let scenario = s.take("fleet_certificates", |text| settings(text).map_err(|wrong| wrong.to_string()));
     if scenario.is_none() && !s.is_given("fleet_certificates") {
         s.mistake("fleet_certificates", "missing: give the number of certificates, as in 100000");

@@ -130,11 +130,11 @@ fn a_part_that_fails_to_start_ends_the_run_and_leaves_nothing() {
 /// Registrations stand for renewals: only when chains start matters here, and what the fleet counts.
 #[test]
 fn a_fleet_is_driven_as_it_was_planned_on_a_clock_of_its_own() {
-    let settings = wec_fleet::Settings {
+    let settings = wec_fleet::FleetSettings {
         certificates: "200000".to_owned(),
         length: "1d".to_owned(),
         events: vec!["growth 5%/d".to_owned()],
-        ..wec_fleet::Settings::default()
+        ..wec_fleet::FleetSettings::default()
     };
     let scenario = settings.read().unwrap();
     let mut cohorts = wec_fleet::Cohorts::new(scenario.clone());
@@ -162,11 +162,11 @@ fn a_fleet_is_driven_as_it_was_planned_on_a_clock_of_its_own() {
 
 #[test]
 fn an_event_that_is_added_during_the_run_happens_to_the_fleet() {
-    let settings = wec_fleet::Settings {
+    let settings = wec_fleet::FleetSettings {
         certificates: "200000".to_owned(),
         length: "1d".to_owned(),
         classes: vec!["daemon=1".to_owned()],
-        ..wec_fleet::Settings::default()
+        ..wec_fleet::FleetSettings::default()
     };
     let scenario = settings.read().unwrap();
     let live = wec_fleet::LiveFleet::of(wec_fleet::Cohorts::new(scenario.clone()));

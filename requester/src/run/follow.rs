@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 
 use tokio_util::sync::CancellationToken;
-use wec_board::{Quorum, Session, SessionState, Shares, Unit, Versioned};
+use wec_board::{LoadUnit, Quorum, Session, SessionState, Shares, Versioned};
 use wec_store::Limits;
 
 use super::Parts;
@@ -59,9 +59,9 @@ async fn tell_missing(parts: &Parts) -> Infallible {
 }
 
 /// The scenarios with a rate: name, unit and target.
-fn rates(session: &Session) -> impl Iterator<Item = (&String, Unit, f64)> {
+fn rates(session: &Session) -> impl Iterator<Item = (&String, LoadUnit, f64)> {
     session.spec.scenarios.iter().filter_map(|(name, target)| {
-        let unit = if target.rate_unit == "requests" { Unit::Requests } else { Unit::Chains };
+        let unit = if target.rate_unit == "requests" { LoadUnit::Requests } else { LoadUnit::Chains };
         Some((name, unit, target.rate?))
     })
 }
@@ -85,10 +85,10 @@ fn lost(session: &Session, before: &Shares, now: &Shares) -> Vec<String> {
 
 /// By scenario, what the nodes cannot make of its target.
 fn shortfalls(session: &Session, shares: &Shares) -> BTreeMap<String, String> {
-    let short = |scenario: &String, unit: Unit, target: f64| {
+    let short = |scenario: &String, unit: LoadUnit, target: f64| {
         let most = shares.most(unit);
         let missing = target - most;
-        let (make, unit) = if unit == Unit::Workers {
+        let (make, unit) = if unit == LoadUnit::Workers {
             ("run", "workers".to_owned())
         } else {
             ("make", format!("{}/s", unit.name()))
@@ -103,7 +103,7 @@ fn shortfalls(session: &Session, shares: &Shares) -> BTreeMap<String, String> {
     };
     let rates = rates(session).filter_map(|(scenario, unit, rate)| short(scenario, unit, rate));
     let closed = session.spec.scenarios.iter().filter(|(_, target)| target.rate.is_none());
-    let workers = closed.filter_map(|(name, target)| short(name, Unit::Workers, target.workers.into()));
+    let workers = closed.filter_map(|(name, target)| short(name, LoadUnit::Workers, target.workers.into()));
     rates.chain(workers).collect()
 }
 

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 use wec_acme::Clock;
-use wec_board::Unit;
+use wec_board::LoadUnit;
 use wec_record::plan::RateUnit;
 use wec_record::{Limit, LoadSample, StateCounts};
 
@@ -66,7 +66,7 @@ pub(super) async fn report(
         if let Some(offer) = &mut offer {
             let limited =
                 std::mem::replace(&mut limited_ns, load.generator.limited_ns) < load.generator.limited_ns;
-            let target = |unit: Unit| {
+            let target = |unit: LoadUnit| {
                 let of_unit = load.scenarios.iter().filter(|scenario| scenario.rate_unit == unit.name());
                 of_unit.filter_map(|scenario| scenario.rate_target_of_all).sum::<f64>()
             };

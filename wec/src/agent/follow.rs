@@ -12,7 +12,7 @@ use wec_board::{AgentState, AgentsView, PlanState, RunRef, SessionPlan, Versione
 use wec_startup::{Stop, say};
 
 use super::admin::Admin;
-use super::part::{self, Outcome, Part};
+use super::part::{self, PartEnd, RunningPart};
 use super::this_agent::{Agent, Status};
 
 /// How often to look even if nothing has changed: reports that could not be written are repeated, and
@@ -22,12 +22,12 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// What is running here.
 #[derive(Default)]
 struct Parts {
-    running: BTreeMap<String, Part>,
+    running: BTreeMap<String, RunningPart>,
     /// The states that the board has of them.
     reported: BTreeMap<String, AgentState>,
     /// Parts that have ended and are not reported yet.
-    ended: Vec<Outcome>,
-    tasks: JoinSet<Outcome>,
+    ended: Vec<PartEnd>,
+    tasks: JoinSet<PartEnd>,
 }
 
 /// Until `stop`, or until a drained agent has nothing left to do.
@@ -132,13 +132,13 @@ impl Parts {
     fn begin(&mut self, agent: &Rc<Agent>, plan: &Versioned<SessionPlan>, stop: &Stop) {
         let plan = plan.value.clone();
         let run = RunRef::new(&plan.id, &plan.run);
-        let part = Part { run, stop: stop.apart(), state: Rc::new(Cell::new(AgentState::Preparing)) };
+        let part = RunningPart { run, stop: stop.apart(), state: Rc::new(Cell::new(AgentState::Preparing)) };
         self.reported.insert(plan.id.clone(), AgentState::Preparing);
         self.running.insert(plan.id.clone(), part.clone());
         self.tasks.spawn_local(part::run(Rc::clone(agent), plan, part));
     }
 
-    fn end(&mut self, ended: Result<Outcome, tokio::task::JoinError>) {
+    fn end(&mut self, ended: Result<PartEnd, tokio::task::JoinError>) {
         match ended {
             Ok(outcome) => {
                 self.running.remove(&outcome.run.session);
@@ -171,7 +171,7 @@ impl Parts {
         }
         let (mut untold, any) = (Vec::new(), !self.ended.is_empty());
         for outcome in std::mem::take(&mut self.ended) {
-            let Outcome { run, state, reason } = &outcome;
+            let PartEnd { run, state, reason } = &outcome;
             let told = match state {
                 Some(state) => agent.board.report_task(run, &info, *state, reason).await,
                 None => agent.board.leave_task(run, &info, "the agent was stopped").await,

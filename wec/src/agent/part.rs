@@ -10,8 +10,8 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use wec_acme::DiscoverError;
 use wec_board::{
-    AgentInfo, AgentState, Board, BoardError, NodeId, NodeInfo, Phase, RunRef, Session, SessionPlan,
-    SessionState, Shares, Strength, Unit,
+    AgentInfo, AgentState, Board, BoardError, LoadUnit, NodeId, NodeInfo, Phase, RunRef, Session,
+    SessionPlan, SessionState, Shares, Strength,
 };
 use wec_record::{MarkBy, MarkWhat};
 use wec_requester::{Delivered, Node, PROGRAM, RemotePart, Secrets, StartError, plan_for_agent, run_on};
@@ -31,7 +31,7 @@ const OFFER_EVERY: Duration = Duration::from_secs(5);
 
 /// A part of a session that runs here.
 #[derive(Clone, Debug)]
-pub(super) struct Part {
+pub(super) struct RunningPart {
     pub(super) run: RunRef,
     pub(super) stop: Stop,
     pub(super) state: Rc<Cell<AgentState>>,
@@ -39,7 +39,7 @@ pub(super) struct Part {
 
 /// How a part ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Outcome {
+pub(super) struct PartEnd {
     pub(super) run: RunRef,
     /// None if this process leaves in the middle, and its next one may continue.
     pub(super) state: Option<AgentState>,
@@ -48,8 +48,8 @@ pub(super) struct Outcome {
 }
 
 /// Runs a session that this agent has taken, until it has ended here.
-pub(super) async fn run(agent: Rc<Agent>, plan: SessionPlan, part: Part) -> Outcome {
-    let Part { run, stop, state } = part;
+pub(super) async fn run(agent: Rc<Agent>, plan: SessionPlan, part: RunningPart) -> PartEnd {
+    let RunningPart { run, stop, state } = part;
     let ended = run_or_refuse(&agent, &plan, &run, &stop, &state).await;
     let (state, reason) = match ended {
         Ok(delivered) => (
@@ -71,7 +71,7 @@ pub(super) async fn run(agent: Rc<Agent>, plan: SessionPlan, part: Part) -> Outc
     };
     // The agent is stopped, not the session.
     let leaves = state == AgentState::TestStopped && stop.by_signal() && !was_ended_by_others(&agent, &run);
-    Outcome { run, state: (!leaves).then_some(state), reason }
+    PartEnd { run, state: (!leaves).then_some(state), reason }
 }
 
 async fn run_or_refuse(
@@ -196,11 +196,12 @@ fn offered(board: &Board, agent: &AgentInfo, session: &str) -> Strength {
 fn used(session: &Session, shares: &Shares, node: &str) -> Strength {
     let running = session.spec.scenarios.iter().filter(|(name, _)| session.phase(name) == Phase::Running);
     running.fold(Strength::NONE, |mut used, (_, target)| {
-        let unit = if target.rate_unit == Unit::Requests.name() { Unit::Requests } else { Unit::Chains };
+        let unit =
+            if target.rate_unit == LoadUnit::Requests.name() { LoadUnit::Requests } else { LoadUnit::Chains };
         match target.rate {
             Some(rate) => {
                 let thousandths = (shares.rate(node, unit, rate) * 1_000.0).round() as u64;
-                let of_unit = if unit == Unit::Requests { &mut used.requests } else { &mut used.chains };
+                let of_unit = if unit == LoadUnit::Requests { &mut used.requests } else { &mut used.chains };
                 *of_unit = of_unit.saturating_add(thousandths);
             }
             None => used.workers = used.workers.saturating_add(shares.workers(node, target.workers)),

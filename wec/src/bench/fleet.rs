@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use tokio::time::Instant;
-use wec_fleet::{Cohorts, LiveFleet, Settings, text, time};
+use wec_fleet::{Cohorts, FleetSettings, LiveFleet, text, time};
 use wec_startup::Stop;
 
 use super::process::{mib, peak_of_self};
@@ -24,11 +24,11 @@ pub(crate) struct Options {
 }
 
 pub(crate) async fn run(options: Options, stop: &Stop) -> anyhow::Result<()> {
-    let settings = Settings {
+    let settings = FleetSettings {
         certificates: options.certificates,
         lifetime: options.lifetime,
         length: time::duration_text(options.length),
-        ..Settings::default()
+        ..FleetSettings::default()
     };
     let scenario = settings.read().map_err(|wrong| anyhow!("{wrong}"))?;
     let stop = stop.clone();

@@ -4,7 +4,7 @@ use wec_analytics::{Part, WindowFigures, WindowThreshold, time_text};
 use wec_record::threshold::{Threshold, Unit};
 
 use super::baseline::Baseline;
-use super::search::Outcome;
+use super::search::StepResult;
 use super::settle::{Rise, Sample, Series, Shown};
 
 /// The share of the target rate that must end.
@@ -30,7 +30,7 @@ const AS_FAST: f64 = 1.5;
 /// The verdict on a step, with the reasons if it was not sustained.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Judgement {
-    pub(crate) outcome: Outcome,
+    pub(crate) outcome: StepResult,
     pub(crate) reasons: Vec<String>,
 }
 
@@ -92,7 +92,7 @@ impl Judgement {
             threshold.passed == Some(false) && !excused
         });
         reasons.extend(failed.map(|(_, threshold)| threshold_text(threshold)));
-        let outcome = if reasons.is_empty() { Outcome::Sustained } else { Outcome::Failed };
+        let outcome = if reasons.is_empty() { StepResult::Sustained } else { StepResult::Failed };
         Self { outcome, reasons }
     }
 
@@ -107,7 +107,7 @@ impl Judgement {
             return limited(figures, &Around::default());
         }
         let reasons = vec![format!("the CA is down: all of the last {failed} chains failed")];
-        Some(Self { outcome: Outcome::Down, reasons })
+        Some(Self { outcome: StepResult::Down, reasons })
     }
 
     /// Whether the step should end early, by the latest `figures`: further load on the CA would not change
@@ -124,14 +124,14 @@ impl Judgement {
         } else {
             return None;
         };
-        let failed = Self { outcome: Outcome::Failed, reasons: vec![reason] };
+        let failed = Self { outcome: StepResult::Failed, reasons: vec![reason] };
         Some(limited(figures, around).unwrap_or(failed))
     }
 
     /// The verdict on a step that never settled.
     pub(crate) fn unsettled(figures: &WindowFigures, rise: Rise, around: &Around) -> Self {
         let reasons = vec![format!("did not settle: {}", said_of(rise))];
-        limited(figures, around).unwrap_or(Self { outcome: Outcome::Failed, reasons })
+        limited(figures, around).unwrap_or(Self { outcome: StepResult::Failed, reasons })
     }
 }
 
@@ -153,7 +153,7 @@ fn limited(figures: &WindowFigures, around: &Around) -> Option<Judgement> {
             around.cap
         ));
     }
-    (!reasons.is_empty()).then_some(Judgement { outcome: Outcome::Limited, reasons })
+    (!reasons.is_empty()).then_some(Judgement { outcome: StepResult::Limited, reasons })
 }
 
 fn said_of(rise: Rise) -> String {
@@ -265,32 +265,37 @@ mod tests {
 
     #[test]
     fn a_step_is_sustained_without_a_reason_against_it() {
-        let cases: [(WindowFigures, Shown, Outcome, &str); 9] = [
-            (well(), Shown::Settled, Outcome::Sustained, ""),
-            (well(), Shown::Falling, Outcome::Sustained, ""),
+        let cases: [(WindowFigures, Shown, StepResult, &str); 9] = [
+            (well(), Shown::Settled, StepResult::Sustained, ""),
+            (well(), Shown::Falling, StepResult::Sustained, ""),
             (
                 WindowFigures { thresholds: vec![threshold(Some(true)), threshold(None)], ..well() },
                 Shown::Settled,
-                Outcome::Sustained,
+                StepResult::Sustained,
                 "",
             ),
             (
                 WindowFigures { thresholds: vec![threshold(Some(false))], ..well() },
                 Shown::Settled,
-                Outcome::Failed,
+                StepResult::Failed,
                 "chain{failed} < 1%: 3.2 %, N 298",
             ),
             (
                 well(),
                 Shown::Rising(Rise { what: Series::Busy, from: 3.0, to: 41.0 }),
-                Outcome::Failed,
+                StepResult::Failed,
                 "chains in flight grew from 3 to 41 without end",
             ),
-            (WindowFigures { ended: 0, n: 0, ..well() }, Shown::Settled, Outcome::Failed, "no chain ended"),
+            (
+                WindowFigures { ended: 0, n: 0, ..well() },
+                Shown::Settled,
+                StepResult::Failed,
+                "no chain ended",
+            ),
             (
                 WindowFigures { failed: 298, ..well() },
                 Shown::Settled,
-                Outcome::Failed,
+                StepResult::Failed,
                 "all 298 chains failed",
             ),
             (
@@ -300,10 +305,10 @@ mod tests {
                     ..well()
                 },
                 Shown::Settled,
-                Outcome::Limited,
+                StepResult::Limited,
                 "lag",
             ),
-            (WindowFigures { idle: 30, ..well() }, Shown::Settled, Outcome::Limited, "found no chain"),
+            (WindowFigures { idle: 30, ..well() }, Shown::Settled, StepResult::Limited, "found no chain"),
         ];
         for (figures, shown, outcome, reason) in cases {
             let judged = Judgement::of(&figures, shown, KEPT_UP_WITH, &around());
@@ -331,14 +336,14 @@ mod tests {
         let around = Around { criteria: vec!["chain{failed} < 1%".parse().unwrap()], ..around() };
         let of =
             |figures: &WindowFigures| Judgement::of(figures, Shown::Settled, KEPT_UP_WITH, &around).outcome;
-        assert_eq!(of(&figures), Outcome::Sustained);
+        assert_eq!(of(&figures), StepResult::Sustained);
         let overloaded = WindowFailure {
             class: FailureClass::ServerError,
             status: 503,
             problem: String::new(),
             ..refused
         };
-        assert_eq!(of(&WindowFigures { failures: vec![overloaded], ..figures }), Outcome::Failed);
+        assert_eq!(of(&WindowFigures { failures: vec![overloaded], ..figures }), StepResult::Failed);
     }
 
     #[test]
@@ -360,18 +365,18 @@ mod tests {
         }
         let balance = Balance { asked: 675.0, ended: 600, poisson: true };
         let judged = Judgement::of(&well(), Shown::Settled, balance, &around());
-        assert_eq!(judged.outcome, Outcome::Failed);
+        assert_eq!(judged.outcome, StepResult::Failed);
         assert_eq!(judged.reasons, ["only 600 of the 675 chains that the rate requires ended"]);
     }
 
     #[test]
     fn a_cap_that_is_too_low_is_not_the_cas_fault() {
         let dropped = WindowFigures { dropped: 60, ..well() };
-        assert_eq!(Judgement::hopeless(&dropped, &around()).unwrap().outcome, Outcome::Limited);
+        assert_eq!(Judgement::hopeless(&dropped, &around()).unwrap().outcome, StepResult::Limited);
         let slower = Around { mean_below_ns: Some(5_000_000), ..around() };
-        assert_eq!(Judgement::hopeless(&dropped, &slower).unwrap().outcome, Outcome::Failed);
+        assert_eq!(Judgement::hopeless(&dropped, &slower).unwrap().outcome, StepResult::Failed);
         let unknown = Around { mean_below_ns: None, ..around() };
-        assert_eq!(Judgement::hopeless(&dropped, &unknown).unwrap().outcome, Outcome::Failed);
+        assert_eq!(Judgement::hopeless(&dropped, &unknown).unwrap().outcome, StepResult::Failed);
     }
 
     #[test]
@@ -381,10 +386,10 @@ mod tests {
             let judged = Judgement::down(&figures).or_else(|| Judgement::hopeless(&figures, &around()));
             judged.map(|judged| judged.outcome)
         };
-        assert_eq!(of(5, 5), Some(Outcome::Down));
+        assert_eq!(of(5, 5), Some(StepResult::Down));
         assert_eq!(of(4, 4), None, "four are too few");
         assert_eq!(of(9, 8), None, "one still succeeded");
-        assert_eq!(of(30, 20), Some(Outcome::Failed), "most failed");
+        assert_eq!(of(30, 20), Some(StepResult::Failed), "most failed");
         assert_eq!(of(30, 10), None);
         assert_eq!(of(0, 0), None);
     }
@@ -396,8 +401,8 @@ mod tests {
             let limited = limited.clone();
             WindowFigures { due: ended, ended, failed, local: failed, limited, ..WindowFigures::default() }
         };
-        assert_eq!(Judgement::down(&figures(9, 9)).unwrap().outcome, Outcome::Limited);
-        assert_eq!(Judgement::hopeless(&figures(30, 20), &around()).unwrap().outcome, Outcome::Limited);
+        assert_eq!(Judgement::down(&figures(9, 9)).unwrap().outcome, StepResult::Limited);
+        assert_eq!(Judgement::hopeless(&figures(30, 20), &around()).unwrap().outcome, StepResult::Limited);
     }
 
     #[test]

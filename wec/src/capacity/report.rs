@@ -11,7 +11,7 @@ use wec_text::without_query;
 use super::findings::{Findings, Step};
 use super::judge::percent;
 use super::plan::SearchPlan;
-use super::search::{Answer, Growth, Outcome, Resolution, Why};
+use super::search::{Answer, Growth, Resolution, StepResult, Why};
 use super::text::{rate_text, step_outcome, verdict_text};
 use super::times::nanoseconds;
 use crate::here::Ended;
@@ -26,11 +26,11 @@ const MOST_WIDTH: usize = 120;
 /// Above this ratio, response times are drawn on a logarithmic scale.
 const FAR_APART: f64 = 20.0;
 
-fn painted(style: TextStyle, text: &str, outcome: Outcome) -> String {
+fn painted(style: TextStyle, text: &str, outcome: StepResult) -> String {
     match outcome {
-        Outcome::Sustained => style.good(text),
-        Outcome::Failed | Outcome::Down => style.bad(text),
-        Outcome::Limited => style.doubtful(text),
+        StepResult::Sustained => style.good(text),
+        StepResult::Failed | StepResult::Down => style.bad(text),
+        StepResult::Limited => style.doubtful(text),
     }
 }
 
@@ -123,15 +123,15 @@ impl Report<'_> {
             let Step { rate, figures, judgement, .. } = hold;
             let (rate, seconds) = (rate_text(*rate), figures.over_ns / 1_000_000_000);
             said.push(match judgement.outcome {
-                Outcome::Sustained => {
+                StepResult::Sustained => {
                     let p95 = figures.p95_ns.map(|p95| format!(", p95 {}", time_text(p95))).unwrap_or_default();
                     format!("The CA was left running well below the knee: {rate} for {seconds} s, {} of {} chains failed{p95}.", figures.failed, figures.ended)
                 }
-                Outcome::Limited => format!(
+                StepResult::Limited => format!(
                     "Below the knee, at {rate}, this machine was the limit: {}. Whether the CA works well there is not known.",
                     judgement.reasons.join("; ")
                 ),
-                Outcome::Failed | Outcome::Down => format!(
+                StepResult::Failed | StepResult::Down => format!(
                     "The CA does NOT work well below the knee: at {rate}, {}. It no longer sustains what it sustained \
                      before; check the CA, and search again.",
                     judgement.reasons.join("; ")
@@ -223,7 +223,7 @@ impl Report<'_> {
             cases.push(junit::case("the load tester keeps up", Some(("failure", why))));
         }
         if let Some(hold) = &self.findings.hold {
-            let well = matches!(hold.judgement.outcome, Outcome::Sustained | Outcome::Limited);
+            let well = matches!(hold.judgement.outcome, StepResult::Sustained | StepResult::Limited);
             let wrong = (!well).then(|| ("failure", hold.judgement.reasons.join("; ")));
             cases.push(junit::case("the CA works well below the knee", wrong));
         }
@@ -271,7 +271,7 @@ fn knee(findings: &Findings, search: &SearchPlan) -> String {
             findings.steps.iter().rev().find(|step| step.rate == rate && !step.judgement.reasons.is_empty());
         at.map(|step| step.judgement.reasons.join("; ")).unwrap_or_default()
     };
-    let limited = findings.steps.iter().rev().find(|step| step.judgement.outcome == Outcome::Limited);
+    let limited = findings.steps.iter().rev().find(|step| step.judgement.outcome == StepResult::Limited);
     let known = match (knee, above) {
         (Some(knee), Some(above)) => {
             let width = above - knee;
@@ -416,7 +416,7 @@ fn table(findings: &Findings, style: TextStyle) -> String {
             step.settled_ns.map_or_else(|| "never".to_owned(), |ns| format!("{:.1} s", ns as f64 / 1e9)),
         ]);
         let outcome = step.judgement.outcome;
-        let verdict = if held && outcome == Outcome::Sustained { "held" } else { verdict_text(outcome) };
+        let verdict = if held && outcome == StepResult::Sustained { "held" } else { verdict_text(outcome) };
         let _ = writeln!(text, "{cells}  {}", painted(style, verdict, outcome));
         for reason in &step.judgement.reasons {
             text.push_str(&style.wrapped(&format!("          {reason}"), 10));
@@ -501,14 +501,14 @@ mod tests {
     use super::super::plan::resolve;
     use super::*;
 
-    fn step(rate: f64, p50_ms: u64, outcome: Outcome, reason: &str) -> Step {
+    fn step(rate: f64, p50_ms: u64, outcome: StepResult, reason: &str) -> Step {
         let n = (rate * 15.0) as u64;
         let reasons = if reason.is_empty() { Vec::new() } else { vec![reason.to_owned()] };
         Step {
             rate,
             judgement: Judgement { outcome, reasons },
             at_unix_ns: 1_795_000_000_000_000_000,
-            settled_ns: (outcome == Outcome::Sustained).then_some(5_750_000_000),
+            settled_ns: (outcome == StepResult::Sustained).then_some(5_750_000_000),
             figures: WindowFigures {
                 over_ns: 15_000_000_000,
                 due: n,
@@ -541,16 +541,16 @@ mod tests {
         let findings = Findings {
             answer,
             steps: vec![
-                step(32.0, 20, Outcome::Sustained, ""),
-                step(64.0, 25, Outcome::Sustained, ""),
+                step(32.0, 20, StepResult::Sustained, ""),
+                step(64.0, 25, StepResult::Sustained, ""),
                 step(
                     128.0,
                     2_400,
-                    Outcome::Failed,
+                    StepResult::Failed,
                     "did not settle: chains in flight grew from 9 to 310 without end",
                 ),
-                step(96.0, 31, Outcome::Sustained, ""),
-                step(112.0, 420, Outcome::Down, "the CA is down: all of the last 5 chains failed"),
+                step(96.0, 31, StepResult::Sustained, ""),
+                step(112.0, 420, StepResult::Down, "the CA is down: all of the last 5 chains failed"),
             ],
             hold,
             ended_by: None,
@@ -565,7 +565,7 @@ mod tests {
 
     #[test]
     fn rows_are_ordered_by_rate_and_have_reasons() {
-        found(KNEE, Some(step(76.8, 26, Outcome::Sustained, "")), Exit::Passed, |report| {
+        found(KNEE, Some(step(76.8, 26, StepResult::Sustained, "")), Exit::Passed, |report| {
             let text = report.text(TextStyle { columns: Some(80), colours: false });
             let rows: Vec<&str> = text.lines().collect();
             assert_eq!(
@@ -628,7 +628,7 @@ mod tests {
 
     #[test]
     fn json_and_junit_have_the_same_content() {
-        let ill = step(76.8, 26, Outcome::Failed, "all 5 chains failed");
+        let ill = step(76.8, 26, StepResult::Failed, "all 5 chains failed");
         found(KNEE, Some(ill), Exit::Failed, |report| {
             let json = report.json();
             assert_eq!((&json["version"], &json["exit_code"]), (&1.into(), &99.into()));

@@ -14,7 +14,7 @@ use super::findings::{Findings, Step};
 use super::judge::{Around, Balance, Judgement, is_back};
 use super::plan::SearchPlan;
 use super::probe::{Broken, PART_NS, Probe};
-use super::search::{Answer, Next, Outcome, Search, Why};
+use super::search::{Answer, Next, Search, StepResult, Why};
 use super::settle::{Rise, Series, Shown};
 use super::text::{rate_text, said_of};
 use super::times::{BACK_CHAINS, BACK_NS, LATE_NS, coming_back, measuring, nanoseconds};
@@ -22,7 +22,7 @@ use crate::here::{RunController, Running};
 
 /// Parts of the search's time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Part {
+enum SearchPart {
     Steps,
     Hold,
 }
@@ -35,7 +35,7 @@ struct Attempt<'a> {
     name: &'a str,
     /// Least measuring time.
     measured: Duration,
-    part: Part,
+    part: SearchPart,
 }
 
 /// The result of a recovery.
@@ -171,18 +171,18 @@ impl SearchRunner {
     /// needs.
     fn is_out_of_time(&self, probe: &Probe<'_>, rate: f64, measured: Duration) -> bool {
         let needs = self.plan.settle_least + measuring(measured, rate);
-        probe.run.clock.now() + nanoseconds(needs) > self.until_ns(Part::Steps, rate)
+        probe.run.clock.now() + nanoseconds(needs) > self.until_ns(SearchPart::Steps, rate)
     }
 
     /// End of a part of the search, by the process's clock: `--max-time` for the hold; for everything before
     /// it, earlier by the time of the hold and of the recovery before it.
-    fn until_ns(&self, part: Part, rate: f64) -> u64 {
+    fn until_ns(&self, part: SearchPart, rate: f64) -> u64 {
         let end = self.started_ns.saturating_add(nanoseconds(self.plan.max_time));
-        let sustained = self.steps.iter().filter(|step| step.judgement.outcome == Outcome::Sustained);
+        let sustained = self.steps.iter().filter(|step| step.judgement.outcome == StepResult::Sustained);
         // The step itself may become the knee.
         let knee = sustained.map(|step| step.rate).max_by(f64::total_cmp).map_or(rate, |knee| knee.min(rate));
         let reserved = match (part, self.plan.setting.hold_at) {
-            (Part::Steps, Some(share)) => {
+            (SearchPart::Steps, Some(share)) => {
                 let hold = self.plan.settle_least + measuring(self.plan.hold, knee * share);
                 nanoseconds(hold) + 2 * LATE_NS + BACK_NS
             }
@@ -194,24 +194,24 @@ impl SearchRunner {
     /// Whether there is time for the hold.
     fn fits_hold(&self, probe: &Probe<'_>, rate: f64) -> bool {
         let needs = nanoseconds(self.plan.settle_least + measuring(self.plan.hold, rate)) + 2 * LATE_NS;
-        probe.run.clock.now() + needs <= self.until_ns(Part::Hold, rate)
+        probe.run.clock.now() + needs <= self.until_ns(SearchPart::Hold, rate)
     }
 
     /// One step.
     async fn step(&mut self, probe: &mut Probe<'_>, rate: f64) -> Result<Step, Unjudged> {
         let name = format!("step {}", self.steps.len() + 1);
         let measured = self.plan.step_time;
-        self.undisturbed(probe, Attempt { rate, name: &name, measured, part: Part::Steps }).await
+        self.undisturbed(probe, Attempt { rate, name: &name, measured, part: SearchPart::Steps }).await
     }
 
     /// A step below the knee. A failure is repeated once, so that chance does not decide, as with the upper
     /// end of the bracket.
     async fn hold(&mut self, probe: &mut Probe<'_>, rate: f64) -> Result<Step, Unjudged> {
-        let attempt = Attempt { rate, name: "hold", measured: self.plan.hold, part: Part::Hold };
+        let attempt = Attempt { rate, name: "hold", measured: self.plan.hold, part: SearchPart::Hold };
         let hold = self.undisturbed(probe, attempt).await?;
         let needs = nanoseconds(self.plan.settle_least + measuring(self.plan.hold, rate)) + LATE_NS;
-        let fits = probe.run.clock.now() + needs <= self.until_ns(Part::Hold, rate);
-        if hold.judgement.outcome != Outcome::Failed || !fits {
+        let fits = probe.run.clock.now() + needs <= self.until_ns(SearchPart::Hold, rate);
+        if hold.judgement.outcome != StepResult::Failed || !fits {
             return Ok(hold);
         }
         probe.line(&format!("hold: {}; repeating it", hold.judgement.reasons.join("; ")));
@@ -259,7 +259,7 @@ impl SearchRunner {
         let began = probe.set_rate(rate).await;
         let mut step = Step {
             rate,
-            judgement: Judgement { outcome: Outcome::Sustained, reasons: Vec::new() },
+            judgement: Judgement { outcome: StepResult::Sustained, reasons: Vec::new() },
             at_unix_ns: began,
             settled_ns: None,
             figures: WindowFigures::default(),
@@ -361,11 +361,11 @@ impl SearchRunner {
     }
 
     fn around(&self, probe: &Probe<'_>, rate: f64) -> Around {
-        let sustained = self.steps.iter().filter(|step| step.judgement.outcome == Outcome::Sustained);
+        let sustained = self.steps.iter().filter(|step| step.judgement.outcome == StepResult::Sustained);
         let highest = sustained.max_by(|a, b| a.rate.total_cmp(&b.rate));
         let mut below = Baseline::default();
         let lower =
-            self.steps.iter().filter(|step| step.rate < rate && step.judgement.outcome != Outcome::Down);
+            self.steps.iter().filter(|step| step.rate < rate && step.judgement.outcome != StepResult::Down);
         lower.for_each(|step| below.add(&step.figures));
         Around {
             cap: probe.cap(),
@@ -392,7 +392,7 @@ impl SearchRunner {
     }
 
     async fn try_recover(&mut self, probe: &mut Probe<'_>, trickle: f64) -> Result<Recovery, Broken> {
-        let end_ns = self.until_ns(Part::Hold, trickle);
+        let end_ns = self.until_ns(SearchPart::Hold, trickle);
         let began = probe.set_rate(0.0).await;
         let until = began + nanoseconds(self.plan.recover);
         loop {
@@ -425,7 +425,7 @@ impl SearchRunner {
             if now >= quiet + BACK_NS && is_back(&figures.parts, BACK_CHAINS) {
                 if let Some(step) = self.steps.last_mut() {
                     step.recovered_ns = Some(now - began);
-                    if step.judgement.outcome == Outcome::Down {
+                    if step.judgement.outcome == StepResult::Down {
                         probe.line(&format!("the CA recovered after {} s", (now - began) / 1_000_000_000));
                     }
                 }
@@ -457,8 +457,8 @@ impl SearchRunner {
     /// before.
     fn fell(&mut self, down: Judgement) {
         let Some(step) = self.steps.last_mut() else { return };
-        if step.judgement.outcome == Outcome::Failed {
-            step.judgement.outcome = Outcome::Down;
+        if step.judgement.outcome == StepResult::Failed {
+            step.judgement.outcome = StepResult::Down;
             step.judgement.reasons.extend(down.reasons);
             self.search.fell();
         }

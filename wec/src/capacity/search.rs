@@ -60,7 +60,7 @@ pub(crate) enum Resolution {
 
 /// The result of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum StepResult {
     /// All criteria held.
     Sustained,
     /// A criterion did not hold.
@@ -162,19 +162,19 @@ impl Search {
     }
 
     /// The action after a step.
-    pub(crate) fn stepped(&mut self, outcome: Outcome) -> Next {
+    pub(crate) fn stepped(&mut self, outcome: StepResult) -> Next {
         let Now::Stepping(rate) = self.now else { return self.done(Why::Over) };
         self.steps += 1;
         match outcome {
-            Outcome::Sustained => {
+            StepResult::Sustained => {
                 self.low = Some(self.low.map_or(rate, |low| low.max(rate)));
                 // Failures at this rate or below are refuted.
                 self.failed.retain(|fail| fail.rate > rate);
                 self.limited = None;
                 self.onwards()
             }
-            Outcome::Failed | Outcome::Down => {
-                let down = outcome == Outcome::Down;
+            StepResult::Failed | StepResult::Down => {
+                let down = outcome == StepResult::Down;
                 match self.failed.iter_mut().find(|fail| fail.rate == rate) {
                     Some(fail) => {
                         fail.times += 1;
@@ -186,7 +186,7 @@ impl Search {
                 self.limited = None;
                 self.recover()
             }
-            Outcome::Limited => {
+            StepResult::Limited => {
                 let times = self.limited.filter(|(at, _)| *at == rate).map_or(0, |(_, times)| times);
                 self.limited = Some((rate, times + 1));
                 self.recover()
@@ -370,7 +370,7 @@ mod tests {
     };
 
     /// Runs a search in which `ca` gives the outcome of each step; returns all actions.
-    fn asked(setting: SearchParameters, mut ca: impl FnMut(f64) -> Outcome) -> (Vec<Next>, Answer) {
+    fn asked(setting: SearchParameters, mut ca: impl FnMut(f64) -> StepResult) -> (Vec<Next>, Answer) {
         let (mut search, mut next) = Search::new(setting);
         let mut all = vec![next];
         loop {
@@ -385,8 +385,8 @@ mod tests {
         }
     }
 
-    fn capacity(most: f64) -> impl FnMut(f64) -> Outcome {
-        move |rate| if rate <= most { Outcome::Sustained } else { Outcome::Failed }
+    fn capacity(most: f64) -> impl FnMut(f64) -> StepResult {
+        move |rate| if rate <= most { StepResult::Sustained } else { StepResult::Failed }
     }
 
     fn rates(all: &[Next]) -> Vec<f64> {
@@ -435,7 +435,11 @@ mod tests {
         let mut tries = 0;
         let (all, answer) = asked(SETTING, |rate| {
             tries += u32::from(rate == 8.0);
-            if rate > 50.0 || (rate == 8.0 && tries == 1) { Outcome::Failed } else { Outcome::Sustained }
+            if rate > 50.0 || (rate == 8.0 && tries == 1) {
+                StepResult::Failed
+            } else {
+                StepResult::Sustained
+            }
         });
         assert_eq!(answer.knee, Some(50.0), "{all:?}");
         assert_eq!(tries, 2);
@@ -444,7 +448,7 @@ mod tests {
     #[test]
     fn a_rate_at_which_the_ca_went_down_is_never_repeated() {
         let (all, answer) =
-            asked(SETTING, |rate| if rate <= 50.0 { Outcome::Sustained } else { Outcome::Down });
+            asked(SETTING, |rate| if rate <= 50.0 { StepResult::Sustained } else { StepResult::Down });
         let over: Vec<f64> = rates(&all).into_iter().filter(|rate| *rate > 50.0).collect();
         assert_eq!(over, [64.0, 56.0, 52.0], "each rate once, each below the one before");
         assert_eq!(answer.knee, Some(50.0));
@@ -457,7 +461,7 @@ mod tests {
         let mut tried = Vec::new();
         while let Next::Step(rate) = next {
             tried.push(rate);
-            next = search.stepped(if rate < 4.0 { Outcome::Sustained } else { Outcome::Failed });
+            next = search.stepped(if rate < 4.0 { StepResult::Sustained } else { StepResult::Failed });
             if let Next::Recover(_) = next {
                 search.fell();
                 next = search.recovered(true);
@@ -468,18 +472,18 @@ mod tests {
 
     #[test]
     fn other_ends_than_a_bracket() {
-        type Ca = fn(f64) -> Outcome;
+        type Ca = fn(f64) -> StepResult;
         let cases: [(SearchParameters, Ca, Answer); 4] = [
             (
                 SearchParameters { to: Some(10.0), ..SETTING },
-                |_| Outcome::Sustained,
+                |_| StepResult::Sustained,
                 Answer { knee: Some(10.0), above: None, why: Why::ReachedTo },
             ),
-            (SETTING, |_| Outcome::Failed, Answer { knee: None, above: Some(1.0), why: Why::BelowFirst }),
-            (SETTING, |_| Outcome::Down, Answer { knee: None, above: Some(1.0), why: Why::BelowFirst }),
+            (SETTING, |_| StepResult::Failed, Answer { knee: None, above: Some(1.0), why: Why::BelowFirst }),
+            (SETTING, |_| StepResult::Down, Answer { knee: None, above: Some(1.0), why: Why::BelowFirst }),
             (
                 SETTING,
-                |rate| if rate < 16.0 { Outcome::Sustained } else { Outcome::Limited },
+                |rate| if rate < 16.0 { StepResult::Sustained } else { StepResult::Limited },
                 Answer { knee: Some(8.0), above: None, why: Why::Limited },
             ),
         ];
@@ -493,7 +497,7 @@ mod tests {
     fn a_step_on_a_busy_machine_is_repeated() {
         let mut busy = true;
         let (_, answer) = asked(SETTING, |rate| {
-            if rate == 16.0 && std::mem::take(&mut busy) { Outcome::Limited } else { capacity(50.0)(rate) }
+            if rate == 16.0 && std::mem::take(&mut busy) { StepResult::Limited } else { capacity(50.0)(rate) }
         });
         assert_eq!(answer.knee, Some(50.0));
     }
@@ -501,8 +505,8 @@ mod tests {
     #[test]
     fn a_ca_that_does_not_recover_ends_the_search_with_the_known_result() {
         let (mut search, _) = Search::new(SETTING);
-        search.stepped(Outcome::Sustained);
-        assert_eq!(search.stepped(Outcome::Down), Next::Recover(0.25));
+        search.stepped(StepResult::Sustained);
+        assert_eq!(search.stepped(StepResult::Down), Next::Recover(0.25));
         let answer = Answer { knee: Some(1.0), above: Some(2.0), why: Why::Gone };
         assert_eq!(search.recovered(false), Next::Done(answer));
     }
@@ -510,7 +514,7 @@ mod tests {
     #[test]
     fn a_search_out_of_time_holds_the_known_rate() {
         let (mut search, _) = Search::new(SETTING);
-        search.stepped(Outcome::Sustained);
+        search.stepped(StepResult::Sustained);
         let next = search.out_of_time();
         assert_eq!(next, Next::Recover(0.25));
         assert_eq!(search.recovered(true), Next::Hold(0.8));
@@ -561,13 +565,13 @@ mod tests {
                 }
                 place += 1;
                 match outcomes[place % outcomes.len()] {
-                    0 => Outcome::Failed,
+                    0 => StepResult::Failed,
                     1 => {
                         fell = rate;
-                        Outcome::Down
+                        StepResult::Down
                     }
-                    2 => Outcome::Limited,
-                    _ => Outcome::Sustained,
+                    2 => StepResult::Limited,
+                    _ => StepResult::Sustained,
                 }
             });
             prop_assert_eq!(bad, None);

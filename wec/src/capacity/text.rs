@@ -3,7 +3,7 @@
 use wec_analytics::{CapacityView, StepOutcome, time_text};
 
 use super::findings::Step;
-use super::search::Outcome;
+use super::search::StepResult;
 
 /// ` · 40/s sustained, 45/s not · median by rate 5/s ▁▂▅█ 45/s`; empty before the first step.
 pub(super) fn so_far(shown: &CapacityView) -> String {
@@ -42,12 +42,12 @@ fn sparkline(times: &[u64]) -> String {
 }
 
 /// The outcome in the web API.
-pub(crate) const fn step_outcome(outcome: Outcome) -> StepOutcome {
+pub(crate) const fn step_outcome(outcome: StepResult) -> StepOutcome {
     match outcome {
-        Outcome::Sustained => StepOutcome::Sustained,
-        Outcome::Failed => StepOutcome::Failed,
-        Outcome::Down => StepOutcome::CaDown,
-        Outcome::Limited => StepOutcome::GeneratorLimited,
+        StepResult::Sustained => StepOutcome::Sustained,
+        StepResult::Failed => StepOutcome::Failed,
+        StepResult::Down => StepOutcome::CaDown,
+        StepResult::Limited => StepOutcome::GeneratorLimited,
     }
 }
 
@@ -70,12 +70,12 @@ pub(super) fn said_of(number: usize, step: &Step) -> String {
 }
 
 /// The outcome in one or two words, for a table.
-pub(crate) const fn verdict_text(outcome: Outcome) -> &'static str {
+pub(crate) const fn verdict_text(outcome: StepResult) -> &'static str {
     match outcome {
-        Outcome::Sustained => "sustained",
-        Outcome::Failed => "FAILED",
-        Outcome::Down => "CA DOWN",
-        Outcome::Limited => "limited",
+        StepResult::Sustained => "sustained",
+        StepResult::Failed => "FAILED",
+        StepResult::Down => "CA DOWN",
+        StepResult::Limited => "limited",
     }
 }
 

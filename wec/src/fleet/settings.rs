@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use wec_fleet::{Scenario, Settings};
+use wec_fleet::{FleetSettings, Scenario};
 
 /// The headings in `--help`.
 const FLEET: &str = "Fleet";
@@ -62,12 +62,12 @@ impl FleetFlags {
     /// All errors, one a line, each with its key.
     pub(crate) fn scenario(self) -> Result<Scenario, String> {
         let mut settings = match &self.file {
-            None => Settings::default(),
+            None => FleetSettings::default(),
             Some(file) => {
                 let shown = file.display();
                 let text =
                     std::fs::read_to_string(file).map_err(|error| format!("cannot read {shown}: {error}"))?;
-                Settings::of_toml(&text).map_err(|error| format!("{shown}: {error}"))?
+                FleetSettings::of_toml(&text).map_err(|error| format!("{shown}: {error}"))?
             }
         };
         let set = |value: &mut String, flag: Option<String>| {

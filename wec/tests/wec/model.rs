@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Output;
 
-use wec_model::{Counts, Model, Paths, Settings};
+use wec_model::{Counts, Model, ModelSettings, Paths};
 use wec_record::{ChainResult, Purpose, Record};
 use wec_testbed::{Nginx, NginxOptions};
 
@@ -100,7 +100,7 @@ async fn a_load_that_nginx_logged_is_driven_again() {
     assert!(!prepared.is_empty(), "{told}");
     driven.sort_by_key(|(origin, chain)| origin + chain.due);
     // The first start in the model is due at the begin of its step.
-    let model = Model::of(&counted[1], Settings::default()).unwrap();
+    let model = Model::of(&counted[1], ModelSettings::default()).unwrap();
     let (starts, width) = model.starts();
     assert_eq!(width, 1, "the log is short");
     let step = starts.iter().filter_map(|starts| starts.counts.iter().position(|count| *count > 0)).min();

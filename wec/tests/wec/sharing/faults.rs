@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use wec_board::{Board, EtcdOptions, Unit};
+use wec_board::{Board, EtcdOptions, LoadUnit};
 use wec_testbed::etcd::Etcd;
 
 use super::cluster::{Cluster, Scale, now};
@@ -84,8 +84,8 @@ async fn until_shared(board: &Board, cluster: &Cluster, names: &[&str]) -> (Vec<
     };
     let settled = settled.unwrap().clone();
     let rate = f64::from(cluster.scale.rate);
-    let parts: Vec<f64> = settled.nodes.keys().map(|id| settled.rate(id, Unit::Chains, rate)).collect();
-    let possible = rate.min(settled.most(Unit::Chains));
+    let parts: Vec<f64> = settled.nodes.keys().map(|id| settled.rate(id, LoadUnit::Chains, rate)).collect();
+    let possible = rate.min(settled.most(LoadUnit::Chains));
     assert!((parts.iter().sum::<f64>() - possible).abs() < 0.001, "{parts:?} of {possible}");
     let mut offered = names.iter().zip(settled.nodes.values());
     let whole =
