@@ -24,9 +24,6 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::{Account, AccountKey, Client, Clock, Config, HttpVersion, Roots, Trace, certificate_request};
 
-/// Signed POSTs of an issuance: newOrder, authorization, challenge, poll, finalize, order, certificate.
-pub const POSTS: u64 = 7;
-
 /// The cost of one issuance.
 #[derive(Clone, Copy, Debug)]
 pub struct Cost {

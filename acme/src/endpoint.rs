@@ -55,3 +55,21 @@ impl fmt::Display for Endpoint {
         f.write_str(self.name())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use wec_record::threshold::ENDPOINTS;
+
+    use super::*;
+
+    #[test]
+    fn a_threshold_can_name_each_endpoint() {
+        let mut known = Endpoint::ALL.map(Endpoint::name).to_vec();
+        // Requests whose URL is none of these.
+        known.push("other");
+        known.sort_unstable();
+        let mut named = ENDPOINTS.to_vec();
+        named.sort_unstable();
+        assert_eq!(named, known);
+    }
+}

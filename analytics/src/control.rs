@@ -201,6 +201,11 @@ fn ended(session: &Session, name: &str) -> Refusal {
 }
 
 /// Why no session could accept the change.
+/// Whether the new value is within the bounds of its row.
+pub(crate) fn within_bounds(to: &ChangeTo) -> bool {
+    out_of_bounds(to).is_ok()
+}
+
 fn out_of_bounds(to: &ChangeTo) -> Result<(), Vec<String>> {
     let within = |value: f64, most: f64| value.is_finite() && (0.0..=most).contains(&value);
     let LiveValue { key, kind, .. } = to.live();

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use utoipa::openapi::schema::AnyOfBuilder;
 use utoipa::openapi::{Ref, RefOr, Schema};
 use wec_board::{
-    Author, Board, BoardError, ChangeTo, DEFAULT_SCENARIO, PlanState, PlanUpdate, Selection, SessionPlan,
+    Author, Board, BoardError, ChangeTo, DEFAULT_SCENARIO, LiveKind, LiveValue, PlanState, PlanUpdate, Selection, SessionPlan,
 };
 use wec_figures::snapshot::{AgentView, Agents, PlanView};
 use wec_record::Mark;
@@ -398,42 +398,54 @@ fn live_changes(
         return None;
     }
     let several = keys.keys().any(|key| key.starts_with("scenarios."));
-    let mut changes: BTreeMap<Option<String>, serde_json::Map<String, Value>> = BTreeMap::new();
+    let mut changes: BTreeMap<Option<String>, Vec<ChangeTo>> = BTreeMap::new();
     for (key, value) in different {
-        let (scenario, key) = match key.strip_prefix("scenarios.").and_then(|rest| rest.split_once('.')) {
-            Some((scenario, key)) => (Some(scenario.to_owned()), key),
+        let (scenario, name) = match key.strip_prefix("scenarios.").and_then(|rest| rest.split_once('.')) {
+            Some((scenario, name)) => (Some(scenario.to_owned()), name),
             None => ((!several).then(|| DEFAULT_SCENARIO.to_owned()), key.as_str()),
         };
-        let number = || value.parse::<f64>().ok().map(|number| json!(number));
-        let whole = || value.parse::<u64>().ok().map(|number| json!(number));
-        match (key.split_once('.'), key.strip_prefix("limit_")) {
-            (_, Some(limited)) => {
-                let of = changes.entry(None).or_default().entry("limits").or_insert_with(|| json!({}));
-                of[limited] = whole()?;
-            }
-            (Some(("weights", chain)), _) if scenario.is_some() => {
-                let of = changes.entry(scenario).or_default().entry("weights").or_insert_with(|| json!({}));
-                of[chain] = number()?;
-            }
-            (None, _) if key == "workers" && scenario.is_some() => {
-                changes.entry(scenario).or_default().insert(key.to_owned(), whole()?);
-            }
-            (None, _) if key == "rate" && scenario.is_some() => {
-                let rate = wec_requester::executor::rate(value).ok()?;
-                changes.entry(scenario).or_default().insert(key.to_owned(), json!(rate.per_second));
-            }
-            _ => return None,
+        let (of_scenario, change) = live_change(name, before.keys.get(key), value)?;
+        if of_scenario && scenario.is_none() {
+            return None;
+        }
+        let changes = changes.entry(scenario.filter(|_| of_scenario)).or_default();
+        match (changes.last_mut(), change) {
+            (Some(ChangeTo::Weights(weights)), ChangeTo::Weights(more)) => weights.extend(more),
+            (_, change) => changes.push(change),
         }
     }
-    let read = |(scenario, body): (Option<String>, serde_json::Map<String, Value>)| {
-        let body = Value::Object(body);
-        let asked = match &scenario {
-            Some(_) => control::scenario_changes(&body),
-            None => control::session_changes(&body),
-        };
-        Some((scenario, asked.faultless().ok()?))
+    Some(changes.into_iter().collect())
+}
+
+/// The change of a live value that gives a plan's key this value, and whether it is one of a scenario; none if the key
+/// is no live value, or is of another unit than before.
+fn live_change(key: &str, before: Option<&String>, value: &str) -> Option<(bool, ChangeTo)> {
+    let rate = wec_requester::executor::rate;
+    let (name, of) = match (key.split_once('.'), key.split_once('_')) {
+        (Some((name, of)), _) => (name, Some(of)),
+        (None, Some(("limit", of))) => ("limits", Some(of)),
+        (None, _) => (key, None),
     };
-    changes.into_iter().map(read).collect()
+    let live = LiveValue::ALL.iter().find(|live| live.key == name)?;
+    let change = match (&live.kind, of) {
+        (LiveKind::Whole { to, .. }, None) => to(value.parse().ok()?),
+        (LiveKind::Number { to, .. }, None) => {
+            let (rate, before) = (rate(value).ok()?, before.map(|before| rate(before)));
+            match before {
+                Some(Ok(before)) if before.unit != rate.unit => return None,
+                _ => to(rate.per_second),
+            }
+        }
+        (LiveKind::Text { to, .. }, None) => to(value).ok()?,
+        (LiveKind::Weights, Some(chain)) => {
+            ChangeTo::Weights(BTreeMap::from([(chain.to_owned(), value.parse().ok()?)]))
+        }
+        (LiveKind::Limits, Some(limit)) => {
+            ChangeTo::Limit(control::limited(limit).ok()?, Some(value.parse().ok()?))
+        }
+        _ => return None,
+    };
+    control::within_bounds(&change).then_some((live.of_scenario, change))
 }
 
 fn told(mark: &Mark) -> String {
@@ -507,7 +519,7 @@ pub async fn remove_node(board: &Board, name: &str) -> Result<(), PlanRefusal> {
 
 #[cfg(test)]
 mod tests {
-    use wec_board::Limited;
+    use wec_board::{Limited, Target};
 
     use super::*;
 
@@ -544,5 +556,42 @@ mod tests {
         }
         let limited = with_changes(&one, None, &[certificates(Some(9))]);
         assert_eq!(with_changes(&limited, None, &[certificates(None)]), one);
+    }
+
+    /// Each row of the table, so that a new one is a change of the run, too.
+    #[test]
+    fn an_update_of_a_planned_session_changes_each_live_value_of_its_run() {
+        let before = keys(&[("rate", "50/s"), ("workers", "5")]);
+        let target = Target { workers: 5, rate: Some(50.0), ..Target::default() };
+        for change in LiveValue::all(true).filter_map(|live| live.sample(&target)) {
+            let after = with_changes(&before, Some(DEFAULT_SCENARIO), std::slice::from_ref(&change));
+            let changes = live_changes(&SessionPlan::new("s", "wec", before.clone()), &after).unwrap();
+            // An event is of the run in which it happens, and no key of the plan.
+            let expected = match change {
+                ChangeTo::Event(_) => Vec::new(),
+                change => vec![(Some(DEFAULT_SCENARIO.to_owned()), vec![change])],
+            };
+            assert_eq!(changes, expected);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_changed_during_a_run_is_no_change_of_it() {
+        let before = [("rate", "50/s"), ("workers", "5"), ("weights.revoke", "1")];
+        let plan = SessionPlan::new("s", "wec", keys(&before));
+        let other = [
+            ("rate", "50 requests/s"),
+            ("workers", "1000000000"),
+            ("weights.revoke", "-1"),
+            ("weights.nothing", "1"),
+            ("limit_nothing", "1"),
+            ("run_time", "1h"),
+            ("state", "stopped"),
+        ];
+        for (key, value) in other {
+            let mut after = keys(&before);
+            after.insert(key.to_owned(), value.to_owned());
+            assert_eq!(live_changes(&plan, &after), None, "{key}={value}");
+        }
     }
 }

@@ -365,16 +365,24 @@ impl Record {
         }
     }
 
-    /// A record that was delivered as the text of a JSON object, with all keys but `record`, `node` and `seq`.
+    /// A record that was delivered as the text of a JSON object, with all keys but `record`, `node` and `seq`. One of
+    /// a known kind in another form is kept as it is; see [`UnknownRecord::of_other_form`].
     ///
     /// # Errors
-    /// When the text is not one object on one line, has keys that this function adds, or is not of this kind.
+    /// When the text is not one object on one line, has keys that this function adds, or is of a kind that is not
+    /// delivered so.
     pub fn from_json(kind: &str, node: &str, seq: u64, object: &str) -> Result<Self, NoSuchRecord> {
         if !SENT_AS_JSON.contains(&kind) {
             return UnknownRecord::new(kind, node, seq, object).map(Self::Unknown);
         }
         let line = UnknownRecord::of_object(kind, node, seq, object)?;
-        Self::parse(line.json(), 1).map_err(|error| NoSuchRecord::NotOfKind(kind.to_owned(), error.source))
+        match Self::parse(line.json(), 1) {
+            Ok(record) => Ok(record),
+            // A later version may have given the kind another form.
+            Err(error) => UnknownRecord::of_other_form(line.json(), &error)
+                .map(Self::Unknown)
+                .ok_or_else(|| NoSuchRecord::NotOfKind(kind.to_owned(), error.source)),
+        }
     }
 
     /// Reads one line.

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-pub use self::read::{ThresholdMistakes, split};
+pub use self::read::{ENDPOINTS, ThresholdMistakes, split};
 use crate::{Chain, FailureClass};
 
 /// The longest window. Every second of a window is kept.

@@ -92,13 +92,15 @@ pub(super) const STATS: &[&str] =
     &["p(50)", "p(90)", "p(95)", "p(99)", "p(99.9)", "avg", "max", "min", "count", "failed", "rate"];
 const SELECTORS: &[&str] = &["endpoint", "method", "status"];
 /// Endpoints of RFC 8555 and RFC 9773, as in results. Servers may have others.
-pub(super) const ENDPOINTS: &[&str] = &[
+pub const ENDPOINTS: &[&str] = &[
     "directory",
     "newNonce",
     "newAccount",
     "account",
     "newOrder",
+    "newAuthz",
     "order",
+    "orders",
     "authorization",
     "challenge",
     "finalize",

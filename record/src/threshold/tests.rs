@@ -119,7 +119,7 @@ proptest! {
     fn reads_again_what_it_shows(
         metric in prop_oneof![
             (0..Chain::ALL.len(), 0..11_usize).prop_map(|(chain, stat)| format!("chain.{}{{{}}}", Chain::ALL[chain], STATS[stat])),
-            (0..14_usize, 0..11_usize).prop_map(|(at, stat)| format!("requests{{endpoint={}}}{{{}}}", ENDPOINTS[at], STATS[stat])),
+            (0..ENDPOINTS.len(), 0..STATS.len()).prop_map(|(at, stat)| format!("requests{{endpoint={}}}{{{}}}", ENDPOINTS[at], STATS[stat])),
             Just("nonces{rejected}".to_owned()),
         ],
         number in 0..100_u32,

@@ -124,16 +124,16 @@ fn flat(is_change: bool) -> Value {
 
 /// The same schema for a value that may also be text, and null in a change.
 fn with_types(mut schema: Value, is_change: bool) -> Value {
-    if let Some(forms) = schema["anyOf"].as_array_mut() {
+    if let Some(forms) = schema.get_mut("anyOf").and_then(Value::as_array_mut) {
         // A list or stages, which have a form as text.
         forms.extend(is_change.then(|| json!({"type": "null"})));
         return schema;
     }
-    if let Some(values) = schema["enum"].as_array_mut() {
+    if let Some(values) = schema.get_mut("enum").and_then(Value::as_array_mut) {
         values.extend(is_change.then_some(Value::Null));
         return schema;
     }
-    if let Some(weights) = schema["properties"].as_object_mut() {
+    if let Some(weights) = schema.get_mut("properties").and_then(Value::as_object_mut) {
         for weight in weights.values_mut() {
             *weight = with_types(weight.take(), is_change);
         }

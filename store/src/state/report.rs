@@ -226,14 +226,6 @@ impl State {
         self.shared.room().await;
     }
 
-    /// The account was deactivated: neither the account nor its objects are handed out again.
-    pub async fn registration_deactivated(&self, registration: &Arc<Registration>) {
-        if !registration.gone.swap(true, Ordering::Relaxed) {
-            self.shared.change(|local| local.end_registration(registration.id));
-            self.shared.room().await;
-        }
-    }
-
     /// The CA no longer knows the account: neither the account nor its objects are handed out again.
     ///
     /// Otherwise a CA that loses its data at a restart would get requests for the same lost accounts again
