@@ -10,7 +10,8 @@ use utoipa::ToSchema;
 use utoipa::openapi::schema::AnyOfBuilder;
 use utoipa::openapi::{Ref, RefOr, Schema};
 use wec_board::{
-    Author, Board, BoardError, ChangeTo, DEFAULT_SCENARIO, LiveKind, LiveValue, PlanState, PlanUpdate, Selection, SessionPlan,
+    Author, Board, BoardError, ChangeTo, DEFAULT_SCENARIO, LiveKind, LiveValue, PlanState, PlanUpdate,
+    Selection, SessionPlan,
 };
 use wec_figures::snapshot::{AgentView, Agents, PlanView};
 use wec_record::Mark;
