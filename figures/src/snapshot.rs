@@ -9,6 +9,7 @@ mod failures;
 mod live;
 mod nodes;
 mod observed;
+mod pauses;
 mod plans;
 mod replay;
 mod runs;

@@ -65,8 +65,19 @@ pub(crate) enum Filling {}
 impl Command for Filling {
     const OWN: &'static [&'static str] = &["directory", "workers"];
     const SETS_LOAD: bool = true;
-    const SETS: &'static [&'static str] =
-        &["abandon", "stop_before", "limit_registrations", "limit_authorizations", "limit_certificates"];
+    /// It makes accounts and certificates only, and revokes nothing.
+    const SETS: &'static [&'static str] = &[
+        "abandon",
+        "stop_before",
+        "limit_registrations",
+        "limit_authorizations",
+        "limit_certificates",
+        "revoke_reasons",
+        "revoke_by_certificate_key",
+        "revoke_by_other_account",
+        "refusals",
+        "steps",
+    ];
 }
 
 /// What is stored, or is to be.

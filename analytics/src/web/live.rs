@@ -57,28 +57,32 @@ impl Feed {
         Self { shown, ingest, board, capacity, boot: rand::rng().random() }
     }
 
-    /// The current data of a run, from figures no older than `fresh`, with the changes of the series since
-    /// `seen`. The board is shown only for a live run: with the named session, or with the run's own.
-    fn live(
-        &self,
-        run: &dyn Run,
-        session: Option<&str>,
-        seen: Option<Seen>,
-        fresh: Duration,
-    ) -> (Live, Seen) {
+    /// The current data of a run, with the changes of the series since `seen`; `over` if no more will come. The board is
+    /// shown only for a live run: with the named session, or with the run's own.
+    fn live(&self, run: &dyn Run, session: Option<&str>, seen: Option<Seen>, over: bool) -> (Live, Seen) {
         // Before its figures, so that the figures of a replay that has stopped are those at its position.
         let replay = run.replay();
         let (figures, source) = (run.figures(), run.source());
         let live = source == RunSource::Live;
         let stands = replay.is_some_and(|replay| replay.state != ReplayState::Playing);
-        let fresh = if stands { Duration::ZERO } else { fresh };
+        let fresh = if stands || over { Duration::ZERO } else { FRESH };
         let clock = replay.map(|replay| replay.started_unix_ns + replay.position_ns);
         let seen = seen.filter(|seen| (seen.boot, seen.run) == (self.boot, figures.number));
         let (series, revision) = figures.series(seen.map(|seen| seen.revision));
         let snapshot = figures.snapshot(fresh);
         let session = session.unwrap_or(&snapshot.run.session);
+        let now_unix_ns = clock.unwrap_or_else(unix_now_ns);
+        let started = snapshot.run.started_unix_ns;
+        let run_ns = match over || source == RunSource::Log {
+            _ if started == 0 => 0,
+            true => snapshot.elapsed_ns,
+            false => now_unix_ns.saturating_sub(started),
+        };
+        let (_, paused_ns) = snapshot.pauses(started.saturating_add(run_ns));
         let live = Live {
-            now_unix_ns: clock.unwrap_or_else(unix_now_ns),
+            now_unix_ns,
+            run_ns,
+            active_ns: run_ns.saturating_sub(paused_ns),
             source,
             replay,
             session: self.session_view(session, snapshot.state.workers).filter(|_| live),
@@ -149,7 +153,7 @@ pub(super) async fn snapshot(
     Path(id): Path<String>,
 ) -> Result<Json<Live>, ApiError> {
     let run = web.run(&id).await?;
-    Ok(Json(web.feed.live(&*run, web.session_of(&id), None, FRESH).0))
+    Ok(Json(web.feed.live(&*run, web.session_of(&id), None, false).0))
 }
 
 /// All figures every second, as Server-Sent Events
@@ -237,8 +241,7 @@ impl Watcher {
         let run = self.run.clone().unwrap_or_else(|| self.web.runs.current());
         self.seconds.over |= run.source() == RunSource::Log;
         let over = self.seconds.over;
-        let fresh = if over { Duration::ZERO } else { FRESH };
-        let (live, seen) = self.web.feed.live(&*run, session, self.seen, fresh);
+        let (live, seen) = self.web.feed.live(&*run, session, self.seen, over);
         self.seen = Some(seen);
         let event = Event::default().event(if over { "end" } else { "live" }).id(seen.id());
         let event = event.json_data(&live).expect("the live figures have string keys and finite numbers");

@@ -424,6 +424,8 @@ export class Run {
     });
     return {
       now_unix_ns: this.#now() * 1e6,
+      run_ns: elapsed * SECOND,
+      active_ns: elapsed * SECOND,
       source: "live",
       replay: null,
       session: this.#session(),

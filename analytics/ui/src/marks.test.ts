@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 
-import { around, brieflySaid, bundles, bundleSaid, limitedSpans, pausedFor, said, warmUpSpan, who } from "./marks";
+import { around, brieflySaid, bundles, bundleSaid, limitedSpans, said, warmUpSpan, who } from "./marks";
 import type { Mark } from "./wire";
 
 const mark = (what: string, from: string, to: string, more: Partial<Mark> = {}): Mark => ({
@@ -39,16 +39,6 @@ describe("a change in words", () => {
 it("finds the changes near a time", () => {
   const marks = [10, 20, 21].map((second) => mark("workers", "1", "2", { at_unix_ns: second * 1e9 }));
   expect(around(marks, 20.5, 1)).toEqual(marks.slice(1));
-});
-
-describe("the time that a run stood still", () => {
-  const state = (second: number, to: string) => mark("state", "?", to, { at_unix_ns: second * 1e9 });
-  it.each<[Mark[], number]>([
-    [[], 0],
-    [[state(10, "paused"), state(15, "running")], 5e9],
-    [[state(10, "paused"), state(15, "running"), state(90, "paused")], 15e9],
-    [[state(10, "paused"), state(40, "stopped")], 30e9],
-  ])("is the sum of its pauses", (marks, total) => expect(pausedFor(marks, 100e9)).toBe(total));
 });
 
 describe("changes that coincide", () => {

@@ -64,21 +64,6 @@ export function around(marks: readonly Mark[], unixSeconds: number, within: numb
   return marks.filter((mark) => Math.abs(mark.at_unix_ns / 1e9 - unixSeconds) <= within);
 }
 
-/** The time of the run's pauses up to `now_unix_ns`, which its run time does not include. */
-export function pausedFor(marks: readonly Mark[], now_unix_ns: number): number {
-  let since: number | null = null;
-  let total = 0;
-  for (const mark of marks) {
-    if (mark.what !== "state") continue;
-    if (mark.to === "paused") since ??= mark.at_unix_ns;
-    else if (since !== null) {
-      total += mark.at_unix_ns - since;
-      since = null;
-    }
-  }
-  return since === null ? total : total + Math.max(0, now_unix_ns - since);
-}
-
 /** Changes that are so near to each other that a chart shows them as one. */
 export interface Bundle {
   /** The first one's time, seconds since the Unix epoch. */

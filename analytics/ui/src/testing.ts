@@ -83,6 +83,8 @@ export function series(at: number[], { reset = false, step = 1, perChain = 2 } =
 export function live(series: Series): Live {
   return {
     now_unix_ns: 105e9,
+    run_ns: 5e9,
+    active_ns: 5e9,
     source: "live",
     replay: null,
     session: {

@@ -15,6 +15,13 @@ use crate::schema;
 pub struct Live {
     /// The server's wall clock when this was made, nanoseconds since the Unix epoch.
     pub now_unix_ns: u64,
+    /// Time since the run's start until now, or until the latest record of a run that is over, nanoseconds; 0 before
+    /// its start.
+    #[serde(default)]
+    pub run_ns: u64,
+    /// The same without pauses, which is compared with `run_time_ns`.
+    #[serde(default)]
+    pub active_ns: u64,
     /// Where the figures come from.
     #[serde(default)]
     pub source: RunSource,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use wec_analytics::{FailureScope, Health, NonceFigures, ScenarioFigures, Snapshot, counted, time_text};
 use wec_board::{Phase, Session, Versioned};
-use wec_record::{Chain, FailureClass, LoadState, Mark, MarkWhat, Reach};
+use wec_record::{Chain, FailureClass, Reach};
 use wec_requester::Workload;
 use wec_startup::TextStyle;
 
@@ -98,14 +98,14 @@ impl Figures {
         });
         let several = snapshot.scenarios.len() > 1;
         let now = snapshot.run.started_unix_ns.saturating_add(elapsed.as_nanos() as u64);
-        let (paused, paused_for) = paused(&snapshot.marks, now);
+        let (paused, paused_ns) = snapshot.pauses(now);
         let issuance = &snapshot.issued.response_time_ns;
         Self {
             elapsed,
             status: String::new(),
             warms_up: false,
             paused,
-            paused_for,
+            paused_for: Duration::from_nanos(paused_ns),
             workers: workload.workers(),
             busy: workload.busy(),
             loads: snapshot
@@ -382,21 +382,6 @@ fn short(name: Option<&String>, scenario: &ScenarioFigures, lasts: bool) -> Vec<
     said
 }
 
-/// Whether the run is paused, and the total time of its pauses, from the marks of its state. Nanoseconds
-/// since the Unix epoch.
-fn paused(marks: &[Mark], now: u64) -> (bool, Duration) {
-    let (mut since, mut total) = (None, 0);
-    for mark in marks.iter().filter(|mark| mark.what == MarkWhat::State) {
-        if mark.new_state() == Some(LoadState::Paused) {
-            since.get_or_insert(mark.at_unix_ns);
-        } else if let Some(since) = since.take() {
-            total += mark.at_unix_ns.saturating_sub(since);
-        }
-    }
-    total += since.map_or(0, |since| now.saturating_sub(since));
-    (since.is_some(), Duration::from_nanos(total))
-}
-
 /// The workers' counts, to distinguish workers that run chains from workers that find none.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Pulse {
@@ -418,7 +403,6 @@ impl Pulse {
 
 #[cfg(test)]
 mod tests {
-    use wec_record::{MarkBy, MarkValue};
 
     use super::*;
 
@@ -529,20 +513,6 @@ mod tests {
             load(None, &adaptive(Reach::Reached), None),
             "402.7 of 500.0 requests/s (reached), 0 in flight, 0 workers (at most 30)"
         );
-    }
-
-    #[test]
-    fn the_shown_time_stops_in_a_pause() {
-        let mark = |second: u64, to: &str| {
-            let to = MarkValue::parse(&MarkWhat::State, to);
-            Mark::new(second * 1_000_000_000, MarkBy::Page, MarkWhat::State, to)
-        };
-        let s = Duration::from_secs;
-        let marks = [mark(10, "paused"), mark(15, "running"), mark(20, "paused"), mark(21, "paused")];
-        assert_eq!(paused(&[], 30_000_000_000), (false, s(0)));
-        assert_eq!(paused(&marks[..1], 12_000_000_000), (true, s(2)));
-        assert_eq!(paused(&marks[..2], 30_000_000_000), (false, s(5)));
-        assert_eq!(paused(&marks, 30_000_000_000), (true, s(15)));
     }
 
     #[test]

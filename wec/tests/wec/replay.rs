@@ -13,8 +13,10 @@ use wec_testbed::{Pebble, PebbleOptions, free_address};
 use crate::common::{NullCa, Run, chains, said, summary, until, wec};
 
 /// What may differ between a live run and its replay: a key at any depth of a view, and why.
-const MAY_DIFFER: [(&str, &str); 13] = [
+const MAY_DIFFER: [(&str, &str); 15] = [
     ("now_unix_ns", "the clock of the service, or of the replay"),
+    ("run_ns", "by that clock"),
+    ("active_ns", "by that clock"),
     ("source", "where the figures come from"),
     ("live", "the same, in a list"),
     ("replay", "only a replay has a clock"),
