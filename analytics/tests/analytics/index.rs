@@ -183,7 +183,7 @@ async fn an_index_that_is_stale_damaged_or_of_another_version_is_made_again() {
     is_old();
     let page = serve(&logs, place.clone()).await;
     let (_, seen) = get(&page, "snapshot").await;
-    assert!(seen.contains("is not a record"), "{seen}");
+    assert!(seen.contains("its form is not known"), "{seen}");
     page.finish().await;
     fs::write(&log, &text).unwrap();
     is_old();

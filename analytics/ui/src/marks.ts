@@ -1,4 +1,4 @@
-// Changes of the load as text, and the time of a run's pauses. Pure.
+// Changes of the load as text. Pure.
 
 import type { Mark } from "./wire";
 
@@ -11,6 +11,7 @@ const BY: Record<string, string> = {
   capacity: "a capacity search",
   signal: "a signal",
   generator: "the load generator",
+  hook: "a hook",
 };
 
 /** Who made the change, in words. */
