@@ -1379,6 +1379,11 @@ export interface components {
         };
         /** @description The answer of `GET /api/v1/runs/{id}/snapshot` and the data of each event of `GET /api/v1/runs/{id}/live`. */
         Live: {
+            /**
+             * Format: int64
+             * @description The same without pauses, which is compared with `run_time_ns`.
+             */
+            active_ns: number;
             capacity: components["schemas"]["CapacityView"] | null;
             /** @description The condition of the service. */
             health: components["schemas"]["Health"];
@@ -1390,6 +1395,12 @@ export interface components {
              */
             now_unix_ns: number;
             replay: components["schemas"]["ReplayView"] | null;
+            /**
+             * Format: int64
+             * @description Time since the run's start until now, or until the latest record of a run that is over, nanoseconds; 0 before
+             *     its start.
+             */
+            run_ns: number;
             /** @description The buckets that are new or have changed since the event before; all buckets in the first event. */
             series: components["schemas"]["Series"];
             session: components["schemas"]["SessionView"] | null;
