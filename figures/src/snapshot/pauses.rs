@@ -25,6 +25,7 @@ mod tests {
     use wec_record::{Mark, MarkBy, MarkValue};
 
     use super::*;
+    use crate::aggregate::Aggregate;
 
     #[test]
     fn a_run_is_paused_from_its_first_pause_to_the_next_other_state() {
@@ -34,7 +35,7 @@ mod tests {
             Mark::new(second * SECOND, MarkBy::Page, MarkWhat::State, to)
         };
         let pauses = |marks: &[Mark], second: u64| {
-            Snapshot { marks: marks.to_vec(), ..Snapshot::default() }.pauses(second * SECOND)
+            Snapshot { marks: marks.to_vec(), ..Aggregate::default().snapshot() }.pauses(second * SECOND)
         };
         let marks = [mark(10, "paused"), mark(15, "running"), mark(20, "paused"), mark(21, "paused")];
         assert_eq!(pauses(&[], 30), (false, 0));
