@@ -31,11 +31,15 @@ const TURNS: usize = 10;
 /// Attempts of a write against concurrent writes of the same key.
 pub(crate) const ATTEMPTS: u32 = 20;
 
-/// Lets others write first, after writes that lost against theirs: a random time, longer after each loss.
+/// The longest wait after a lost write.
+const LONGEST_WAIT: Duration = Duration::from_millis(500);
+
+/// Lets others write first, after writes that lost against theirs: a random time, up to twice as long after each loss.
+/// Fifty nodes that join at once need waits that are longer than the round trips of all of them.
 pub(crate) async fn give_way(losses: u32) {
     if losses > 0 {
-        let most = 2 * u64::from(losses);
-        tokio::time::sleep(Duration::from_millis(rand::random_range(0..=most))).await;
+        let most = Duration::from_millis(1 << losses.min(10)).min(LONGEST_WAIT);
+        tokio::time::sleep(most.mul_f64(rand::random())).await;
     }
 }
 
