@@ -29,7 +29,7 @@ const TURN: Duration = Duration::from_millis(200);
 /// Number of nodes with a turn of their own; the others are last.
 const TURNS: usize = 10;
 /// Attempts of a write against concurrent writes of the same key.
-pub(crate) const ATTEMPTS: u32 = 20;
+pub(crate) const ATTEMPTS: u32 = 60;
 
 /// The longest wait after a lost write.
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
