@@ -73,10 +73,12 @@ impl Feed {
         let session = session.unwrap_or(&snapshot.run.session);
         let now_unix_ns = clock.unwrap_or_else(unix_now_ns);
         let started = snapshot.run.started_unix_ns;
-        let run_ns = match over || source == RunSource::Log {
-            _ if started == 0 => 0,
-            true => snapshot.elapsed_ns,
-            false => now_unix_ns.saturating_sub(started),
+        let run_ns = if started == 0 {
+            0
+        } else if over || source == RunSource::Log {
+            snapshot.elapsed_ns
+        } else {
+            now_unix_ns.saturating_sub(started)
         };
         let (_, paused_ns) = snapshot.pauses(started.saturating_add(run_ns));
         let live = Live {

@@ -5,10 +5,7 @@ use std::ops::RangeInclusive;
 use std::str::FromStr as _;
 use std::time::Duration;
 
-use wec_acme::{Behaviour, KeyType};
-use wec_chains::{
-    Choices, Connections, Mix, NameKind, Networks, Profile, Refusal, RevocationReason, Steps, StopBefore,
-};
+use wec_chains::{Choices, Connections, Mix, Networks, Steps, StopBefore};
 use wec_record::plan::{Count, MAX_WEIGHT, Stage};
 use wec_record::{Chain, ChallengeType};
 use wec_store::ValidationFault;
@@ -96,7 +93,8 @@ pub(super) fn scenario(
         );
         s.mistake("think_time", message);
     }
-    let name_kinds = s.take("name_kinds", Mix::from_str).unwrap_or_else(|| Mix::even([NameKind::Plain]));
+    let usual = Choices::default();
+    let name_kinds = s.take("name_kinds", Mix::from_str).unwrap_or(usual.name_kinds);
     for kind in name_kinds.items() {
         if !challenge_types.items().any(|challenge| kind.challenge_types().contains(&challenge)) {
             let by = kind.challenge_types().iter().map(|challenge| challenge.name()).collect::<Vec<_>>();
@@ -105,8 +103,7 @@ pub(super) fn scenario(
         }
     }
     let fail_validations = s.take("fail_validations", share).unwrap_or_default();
-    let validation_faults =
-        s.take("validation_faults", Mix::from_str).unwrap_or_else(|| Mix::even(ValidationFault::ALL));
+    let validation_faults = s.take("validation_faults", Mix::from_str).unwrap_or(usual.validation_faults);
     let is_possible = |fault: ValidationFault| challenge_types.items().any(|kind| fault.is_possible(kind));
     if fail_validations > 0.0 && !validation_faults.items().any(is_possible) {
         let types: Vec<_> = challenge_types.items().map(ChallengeType::name).collect();
@@ -114,8 +111,8 @@ pub(super) fn scenario(
         s.mistake("validation_faults", message);
     }
     let revoke_by_other_account = s.take("revoke_by_other_account", share).unwrap_or_default();
-    let usual = 0.5f64.min(1.0 - revoke_by_other_account);
-    let revoke_by_certificate_key = s.take("revoke_by_certificate_key", share).unwrap_or(usual);
+    let by_key = usual.revoke_by_certificate_key.min(1.0 - revoke_by_other_account);
+    let revoke_by_certificate_key = s.take("revoke_by_certificate_key", share).unwrap_or(by_key);
     if revoke_by_certificate_key + revoke_by_other_account > 1.0 + f64::EPSILON {
         let message = format!(
             "{} % of the revocations by another account and {} % by the certificate's key are more than all",
@@ -125,7 +122,7 @@ pub(super) fn scenario(
         s.mistake("revoke_by_other_account", message);
     }
     let choices = Choices {
-        names: s.take("names_per_order", names_per_order).unwrap_or_else(|| (1..=1).into()),
+        names: s.take("names_per_order", names_per_order).unwrap_or(usual.names),
         name_kinds,
         ip_networks: s.take("ip_networks", Networks::from_str).unwrap_or_default(),
         repeat_names: s.take("repeat_names", share).unwrap_or_default(),
@@ -137,19 +134,15 @@ pub(super) fn scenario(
         detours: s.take("detours", share).unwrap_or_default(),
         fail_validations,
         validation_faults,
-        key_types: s.take("key_types", Mix::from_str).unwrap_or_else(|| Mix::even([KeyType::P256])),
-        account_key_types: s
-            .take("account_key_types", Mix::from_str)
-            .unwrap_or_else(|| Mix::even([KeyType::P256])),
+        key_types: s.take("key_types", Mix::from_str).unwrap_or(usual.key_types),
+        account_key_types: s.take("account_key_types", Mix::from_str).unwrap_or(usual.account_key_types),
         connections: s.take("connections", Connections::from_str).unwrap_or_default(),
-        behaviours: s.take("behaviours", Mix::from_str).unwrap_or_else(|| Mix::even([Behaviour::Proper])),
+        behaviours: s.take("behaviours", Mix::from_str).unwrap_or(usual.behaviours),
         abandon: s.take("abandon", share).unwrap_or_default(),
         stop_before,
-        profiles: s.take("profile", Mix::from_str).unwrap_or_else(|| Mix::even([Profile::default()])),
-        revocation_reasons: s
-            .take("revoke_reasons", Mix::from_str)
-            .unwrap_or_else(|| Mix::even(RevocationReason::USUAL)),
-        refusals: s.take("refusals", Mix::from_str).unwrap_or_else(|| Mix::even(Refusal::ALL)),
+        profiles: s.take("profile", Mix::from_str).unwrap_or(usual.profiles),
+        revocation_reasons: s.take("revoke_reasons", Mix::from_str).unwrap_or(usual.revocation_reasons),
+        refusals: s.take("refusals", Mix::from_str).unwrap_or(usual.refusals),
         steps,
         revoke_by_certificate_key,
         revoke_by_other_account,
