@@ -19,7 +19,7 @@ use wec_store::{Catalogue, Left, State, StateOptions, StoredCa, redacted};
 
 use self::cleaner::{Cleaner, Extent, Progress};
 use self::done::{Done, things};
-use crate::run::{is_of_ca, resolve};
+use crate::run::resolve;
 
 /// The flags of this command.
 #[derive(Clone, Copy, Debug)]
@@ -27,7 +27,7 @@ pub(crate) enum Cleaning {}
 
 impl Command for Cleaning {
     fn takes(key: &Key) -> bool {
-        is_of_ca(key) || key.name == "state"
+        key.of_ca || key.name == "state"
     }
 }
 

@@ -63,7 +63,9 @@ pub(crate) async fn demo(options: Options, stop: Stop) -> anyhow::Result<Exit> {
     let root = folder.path().join("root.pem");
     std::fs::write(&root, ca.root_pem().context("the built-in CA uses HTTPS")?)?;
     let directory = Some(ca.directory_url().parse().context("the built-in CA's directory")?);
-    let mut plan = match options.flags.plan.resolve_as(Decided { directory, ..Decided::default() }, None) {
+    let listen = Some(Listen { http01: Some(http01), tlsalpn01: Some(tlsalpn01), dns: None });
+    let decided = Decided { directory, listen, ..Decided::default() };
+    let mut plan = match options.flags.plan.resolve_as(decided, None) {
         Ok(plan) => plan,
         Err(mistakes) => {
             say(mistakes);
@@ -72,7 +74,6 @@ pub(crate) async fn demo(options: Options, stop: Stop) -> anyhow::Result<Exit> {
     };
     plan.cacert = Some(root);
     plan.state = format!("sqlite://{}", folder.path().join("state.sqlite").display());
-    plan.listen = Listen { http01: Some(http01), tlsalpn01: Some(tlsalpn01), dns: None };
     // The built-in CA validates once and decides by that.
     plan.challenge_linger = Duration::ZERO;
     let notes = vec![

@@ -20,7 +20,7 @@ use wec_startup::{Exit, Stop, TextStyle, report as print, say};
 use self::finding::{Check, Finding, Report};
 use self::order::Watched;
 use crate::calibrate;
-use crate::run::{is_of_ca, resolve};
+use crate::run::resolve;
 
 /// Other keys of a plan that matter for the checks.
 const KEYS: [&str; 18] = [
@@ -50,7 +50,7 @@ pub(crate) enum Checking {}
 
 impl Command for Checking {
     fn takes(key: &Key) -> bool {
-        is_of_ca(key) || KEYS.contains(&key.name)
+        key.of_ca || KEYS.contains(&key.name)
     }
 }
 

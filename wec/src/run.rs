@@ -1,7 +1,7 @@
 //! `wec run` and `wec requester`: load against any ACME CA.
 
 use wec_requester::config::plan::plan;
-use wec_requester::config::{Decided, Key, Mistakes, Run, Settings};
+use wec_requester::config::{Decided, Mistakes, Run, Settings};
 use wec_requester::{Flags, Plan, RemoteOptions, run_remote};
 use wec_startup::{Exit, Stop, say, show};
 
@@ -30,27 +30,6 @@ pub(crate) struct RemoteRun {
 
 pub(crate) async fn run(options: Options, stop: Stop) -> anyhow::Result<Exit> {
     run_plan(resolve(options.flags.plan.settings(), Decided::default()), options.output, stop).await
-}
-
-/// The keys that say which CA is used, and how it is reached.
-const CA_KEYS: [&str; 12] = [
-    "config",
-    "directory",
-    "cacert",
-    "insecure",
-    "client_cert",
-    "client_key",
-    "allow_host",
-    "authorised_by",
-    "http",
-    "connect_to",
-    "source_address",
-    "request_timeout",
-];
-
-/// Whether a key says which CA is used, or how it is reached.
-pub(crate) fn is_of_ca(key: &Key) -> bool {
-    CA_KEYS.contains(&key.name)
 }
 
 /// Reads a plan. The table `[capacity]` of its file, which has no effect here, is read for its errors.

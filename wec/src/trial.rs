@@ -9,15 +9,14 @@ mod caddy;
 mod pebble;
 mod server;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::ValueEnum;
 use wec_acme::{Clock, Url};
-use wec_requester::config::{Command, Decided, Key};
-use wec_requester::{Flags, Plan, connect};
+use wec_requester::config::{Command, Decided, Key, Push};
+use wec_requester::{Flags, Listen, Plan, connect};
 use wec_startup::{Exit, Stop, report, say, told};
 
 use self::server::Server;
@@ -37,17 +36,16 @@ pub(crate) struct Options {
     ca: Ca,
     /// How long to run: 30s, 5m
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time, help_heading = "Load")]
-    duration: String,
+    duration: Duration,
     #[command(flatten)]
     flags: Flags<Trial>,
     #[command(flatten)]
     output: OutputOptions,
 }
 
-/// Checked before the CA is started; the plan reads it.
-fn time(text: &str) -> Result<String, String> {
+fn time(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
-        Ok(time) if !time.is_zero() => Ok(text.to_owned()),
+        Ok(time) if !time.is_zero() => Ok(time),
         _ => Err("write it like 30s or 5m".to_owned()),
     }
 }
@@ -90,21 +88,13 @@ pub(crate) struct Started {
     /// The file of the root that signs its HTTPS certificate; it may be written later.
     root: PathBuf,
     /// Where it validates.
-    listen: Listeners,
+    listen: Listen,
     /// The number of workers that it sustains.
     workers: u32,
 }
 
-/// The challenge server's addresses.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Listeners {
-    http01: SocketAddr,
-    tlsalpn01: SocketAddr,
-    dns: SocketAddr,
-}
-
 pub(crate) async fn trial(options: Options, stop: Stop) -> anyhow::Result<Exit> {
-    let Options { ca, duration, mut flags, output } = options;
+    let Options { ca, duration, flags, output } = options;
     let folder = tempfile::tempdir().context("a folder for the CA")?;
     let mut started = match ca {
         Ca::Pebble => pebble::start(folder.path())?,
@@ -115,19 +105,12 @@ pub(crate) async fn trial(options: Options, stop: Stop) -> anyhow::Result<Exit> 
         }
     };
     let Started { directory, root, listen, workers, .. } = &started;
-    if !flags.plan.is_given("workers") {
-        flags.plan.set("workers", workers.to_string());
-    }
-    flags.plan.set("run_time", duration);
-    let addresses = [
-        ("http01_listen", listen.http01),
-        ("tlsalpn01_listen", listen.tlsalpn01),
-        ("dns_listen", listen.dns),
-    ];
-    for (key, address) in addresses {
-        flags.plan.set(key, address.to_string());
-    }
-    let decided = Decided { directory: Some(directory.clone()), ..Decided::default() };
+    let push = match flags.plan.is_given("workers") {
+        true => Push::Settings,
+        false => Push::Workers { workers: *workers, stages: Vec::new() },
+    };
+    let decided =
+        Decided { directory: Some(directory.clone()), push, listen: Some(*listen), ..Decided::default() };
     let mut plan = match flags.plan.resolve_as(decided, None) {
         Ok(plan) => plan,
         Err(mistakes) => {
@@ -135,6 +118,9 @@ pub(crate) async fn trial(options: Options, stop: Stop) -> anyhow::Result<Exit> 
             return Ok(Exit::Usage);
         }
     };
+    for scenario in &mut plan.scenarios {
+        scenario.run_time = duration;
+    }
     plan.cacert = Some(root.clone());
     plan.state = format!("sqlite://{}", folder.path().join("state.sqlite").display());
     // Both validate once and decide by that.

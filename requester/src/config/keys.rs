@@ -35,6 +35,8 @@ pub struct Key {
     pub usual: bool,
     /// Whether it is a part of the load, which some commands set themselves: they refuse it ([`Command::refuses`]).
     pub sets_load: bool,
+    /// Whether it says which CA is used, or how it is reached: each command that sends requests has it.
+    pub of_ca: bool,
     /// Whether only the process that runs the plan may set it: an agent has it in its own configuration, and
     /// refuses a session with it.
     pub local: bool,
@@ -110,21 +112,21 @@ static EXECUTOR_HELP: LazyLock<String> = LazyLock::new(executor::help);
 #[rustfmt::skip]
 static COMMON: &[Key] = &[
     command("config", "FILE", Text, TARGET,
-        "Configuration file (TOML) of the plan; its keys are in docs/reference/flags.md and in the output of wec schema").usual().local(),
+        "Configuration file (TOML) of the plan; its keys are in docs/reference/flags.md and in the output of wec schema").of_ca().usual().local(),
     plan("directory", "URL", Text, TARGET,
-        "The CA's ACME directory").usual(),
+        "The CA's ACME directory").of_ca().usual(),
     plan("cacert", "FILE", Text, TARGET,
-        "PEM file with the roots that sign the CA's own HTTPS certificate [default: the system's roots]").usual().local(),
+        "PEM file with the roots that sign the CA's own HTTPS certificate [default: the system's roots]").of_ca().usual().local(),
     plan("insecure", "BOOL", Bool, TARGET,
-        "Accept any HTTPS certificate of the CA").local(),
+        "Accept any HTTPS certificate of the CA").of_ca().local(),
     plan("client_cert", "FILE", Text, TARGET,
-        "PEM file with the client certificate that the CA's server requires, followed by the intermediates").local(),
+        "PEM file with the client certificate that the CA's server requires, followed by the intermediates").of_ca().local(),
     plan("client_key", "FILE", Text, TARGET,
-        "PEM file with the key of --client-cert, not encrypted").local(),
+        "PEM file with the key of --client-cert, not encrypted").of_ca().local(),
     plan("allow_host", "HOST", Repeated, TARGET,
-        "Host that may be loaded although its address is neither loopback nor private; may be repeated").usual().local(),
+        "Host that may be loaded although its address is neither loopback nor private; may be repeated").of_ca().usual().local(),
     plan("authorised_by", "WHO", Text, TARGET,
-        "The person at the public CA who agreed to this test").local(),
+        "The person at the public CA who agreed to this test").of_ca().local(),
     plan("contact", "URLS", List, TARGET,
         "Contacts of new accounts, separated by commas: mailto:ops@ca.test [default: none]"),
     plan("eab_kid", "KID", Text, TARGET,
@@ -283,7 +285,7 @@ static COMMON: &[Key] = &[
     scenario("connections", "MODEL", OneOf(&["shared", "per-worker", "per-chain"]), CONNECTIONS,
         "How connections are shared: shared, per-worker, or per-chain (each chain opens its own, as a client that is new to the CA) [default: shared]"),
     plan("http", "VERSION", Number, CONNECTIONS,
-        "The HTTP version for the CA: 1.1 or 2 [default: 1.1]"),
+        "The HTTP version for the CA: 1.1 or 2 [default: 1.1]").of_ca(),
     plan("max_connections", "N", Whole, CONNECTIONS,
         "Largest number of shared connections to the CA, for each of this process's runtimes; further requests \
          wait, which is part of their response time [default: 256]"),
@@ -291,12 +293,12 @@ static COMMON: &[Key] = &[
         "Connect to all addresses of a name in turn, instead of the one that worked last"),
     plan("connect_to", "HOST:PORT:ADDR:PORT", Repeated, CONNECTIONS,
         "Connect to ADDR:PORT instead of HOST:PORT, as curl does: ca.test:443:127.0.0.1:14000. An empty part \
-         means any, or unchanged; IPv6 addresses in brackets; may be repeated"),
+         means any, or unchanged; IPv6 addresses in brackets; may be repeated").of_ca(),
     plan("source_address", "ADDR", Repeated, CONNECTIONS,
         "Local address of connections to the CA; may be repeated, then used in turn. Each has its own \
-         local ports").local(),
+         local ports").of_ca().local(),
     plan("request_timeout", "TIME", Text, CONNECTIONS,
-        "Time limit of one request [default: 30s]"),
+        "Time limit of one request [default: 30s]").of_ca(),
     plan("poll_timeout", "TIME", Text, CONNECTIONS,
         "Time limit for an authorization or order to reach its final state [default: 60s]"),
     plan("poll_interval", "TIME", Text, CONNECTIONS,
@@ -404,6 +406,7 @@ const fn key(
         short: None,
         usual: false,
         sets_load: false,
+        of_ca: false,
         local: false,
     }
 }
@@ -458,6 +461,10 @@ impl Key {
 
     const fn sets_load(self) -> Self {
         Self { sets_load: true, ..self }
+    }
+
+    const fn of_ca(self) -> Self {
+        Self { of_ca: true, ..self }
     }
 
     const fn local(self) -> Self {

@@ -33,6 +33,8 @@ pub struct Decided {
     pub directory: Option<Url>,
     /// What sets the load of scenarios.
     pub push: Push,
+    /// Where challenges are answered; if none, from the settings.
+    pub listen: Option<Listen>,
     /// Where the secrets are that the settings refer to.
     pub secrets: Secrets,
 }
@@ -70,7 +72,8 @@ pub fn plan(s: &mut Settings, decided: Decided, eab_hmac_key: Option<String>) ->
     }
     let challenges = s.take("challenges", challenges).unwrap_or(Challenges::Memory);
     let dns_challenges = s.take("dns_challenges", challtestsrv);
-    let listen = listen(s, &challenges);
+    let asked = listen(s, &challenges);
+    let listen = decided.listen.unwrap_or(asked);
     let caa = s.take("caa", CaaRules::from_str).unwrap_or_default();
     if !caa.is_empty() && listen.dns.is_none() {
         s.mistake(

@@ -9,9 +9,10 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use tokio::process::Command;
+use wec_requester::Listen;
 
+use super::Started;
 use super::server::{Program, Server};
-use super::{Listeners, Started};
 use crate::demo::free_port;
 
 const CADDY: Program = Program {
@@ -51,7 +52,7 @@ pub(super) fn start(folder: &Path) -> anyhow::Result<Started> {
         server,
         directory: format!("https://localhost:{}/acme/local/directory", address.port()).parse()?,
         root: data.join("pki/authorities/local/root.crt"),
-        listen: Listeners { http01: at(80), tlsalpn01: at(443), dns: at(53) },
+        listen: Listen { http01: Some(at(80)), tlsalpn01: Some(at(443)), dns: Some(at(53)) },
         workers: WORKERS,
     })
 }
