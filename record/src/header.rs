@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::plan::{self, Plan};
@@ -25,18 +25,12 @@ pub struct RunHeader {
     /// Program and version that wrote it: `wec 0.1.0`.
     pub program: String,
     /// The CA's directory URL, without its query.
-    #[serde(deserialize_with = "shown_url")]
+    #[serde(deserialize_with = "plan::shown_url")]
     pub target: String,
     /// Wall clock at the start, nanoseconds since the Unix epoch.
     pub started_unix_ns: u64,
     /// What is needed to judge the figures.
     pub stamp: Stamp,
-}
-
-/// A URL as it is shown and recorded: without its query, also where an earlier version recorded one.
-pub(crate) fn shown_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    let url = String::deserialize(deserializer)?;
-    Ok(wec_text::without_query(&url).into_owned())
 }
 
 /// The machine and the settings of a run.

@@ -64,3 +64,19 @@ pub struct ValidationHit {
     /// Time from arrival to answer, nanoseconds.
     pub took: u64,
 }
+
+impl ValidationHit {
+    /// A hit without values, to read others into.
+    pub const fn empty() -> Self {
+        Self {
+            seq: 0,
+            at_unix_ns: 0,
+            challenge: ChallengeType::Http01,
+            name: String::new(),
+            source: String::new(),
+            verdict: Verdict::Unknown,
+            answer: String::new(),
+            took: 0,
+        }
+    }
+}

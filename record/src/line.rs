@@ -1,18 +1,24 @@
 //! Reads the line of a chain result in the form in which this version writes it: the keys in their order, no spaces, no
 //! escapes. Almost every line of a log is one, and serde, which accepts any order of keys, takes several times as long.
-//! For any other line the result is none, and [`Record::parse`] reads it with serde.
+//! For any other line the result is none, and [`crate::Record::parse`] reads it with serde.
 
 use std::borrow::Cow;
 
 use crate::interned::interned;
 use crate::written::{ChainTimes, RequestTimes, time_of};
 use crate::{
-    AuthorizationResult, Chain, ChainResult, ChallengeType, FailureClass, Phases, Purpose, Record,
-    RequestResult,
+    AuthorizationResult, Chain, ChainResult, ChallengeType, FailureClass, Phases, Purpose, RequestResult,
 };
 
-/// The record of the line; none if the line has another form.
-pub(crate) fn chain(line: &str) -> Option<Record> {
+/// What the line of a chain result has.
+pub(crate) struct ChainLine<'a> {
+    pub(crate) node: &'a str,
+    pub(crate) origin_unix_ns: u64,
+    pub(crate) result: ChainResult,
+}
+
+/// Reads the line of a chain result; none if the line has another form.
+pub(crate) fn chain(line: &str) -> Option<ChainLine<'_>> {
     let mut line = Line::new(line);
     let (node, origin_unix_ns) = line.origin()?;
     let mut result = line.chain_head()?;
@@ -31,7 +37,7 @@ pub(crate) fn chain(line: &str) -> Option<Record> {
     })?;
     line.end()?;
     result.authorizations = authorizations.into_iter().map(|it| it.with_times(&result.requests)).collect();
-    Some(Record::Chain { node: node.to_owned(), origin_unix_ns, result })
+    Some(ChainLine { node, origin_unix_ns, result })
 }
 
 /// A line, and how far it has been read.
@@ -401,6 +407,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::Record;
+
+    fn read(line: &str) -> Option<Record> {
+        chain(line).map(Record::from)
+    }
 
     fn request() -> RequestResult {
         RequestResult {
@@ -495,7 +506,7 @@ mod tests {
         let usual = ChainResult { requests: vec![request()], ..ChainResult::default() };
         for result in [ChainResult::default(), usual, full()] {
             let line = line(result);
-            let read = chain(&line);
+            let read = read(&line);
             assert!(read.is_some(), "{line}");
             assert_eq!(read, by_serde(&line));
         }
@@ -531,7 +542,7 @@ mod tests {
     #[test]
     fn a_line_of_version_1_is_read() {
         let line = r#"{"record":"chain","node":"r1","origin_unix_ns":17,"seq":3,"worker":4,"chainname":"certificate","chainsuccessful":true,"chaintook":90,"due":10,"started":15,"done":100,"keygen":0,"error":"","class":null,"scenario":"default","waited_asked":0,"waited_poll":0,"issued":false,"authorizations":[{"name":"a.test","id":"/authz/1","challenge":"dns-01","answered":22,"settled":0}],"individualresults":[{"uri":"/order/{id}","took":7,"successful":true,"error":"","class":null,"endpoint":"order","method":"POST","purpose":"step","status":200,"problem":"","bytes_sent":12,"bytes_received":0,"due":21,"sent":22,"done":28,"reused":true,"address":"127.0.0.1:1","phases":{"first_byte":4}},{"uri":"/order/{id}","took":7,"successful":true,"error":"","class":null,"endpoint":"order","method":"POST","purpose":"step","status":200,"problem":"","bytes_sent":12,"bytes_received":0,"due":31,"sent":32,"done":38,"reused":true,"address":"127.0.0.1:1","nonce_age":5,"phases":{"first_byte":4}}]}"#;
-        assert_eq!(chain(line), None);
+        assert_eq!(read(line), None);
         let first = RequestResult { due: 21, sent: 22, done: 28, nonce_age: 0, ..request() };
         let second = RequestResult { due: 31, sent: 32, done: 38, nonce_age: 5, ..request() };
         let result = ChainResult {
@@ -562,7 +573,7 @@ mod tests {
         let Record::Chain { result, .. } = &expected else { panic!("not a chain") };
         // The same in fewer bytes.
         let again = self::line(result.clone());
-        assert_eq!(chain(&again), Some(expected));
+        assert_eq!(read(&again), Some(expected));
         assert!(again.len() < line.len(), "{again}");
     }
 
@@ -585,9 +596,9 @@ mod tests {
             usual[..usual.len() - 1].to_owned(),
         ];
         for other in others {
-            assert_eq!(chain(&other), None, "{other}");
+            assert_eq!(read(&other), None, "{other}");
         }
-        assert_eq!(chain(""), None);
+        assert_eq!(read(""), None);
     }
 
     proptest! {
@@ -603,7 +614,7 @@ mod tests {
             let end = (place + removed).min(changed.len());
             changed.splice(place..end, to);
             let changed = String::from_utf8(changed).unwrap();
-            if let Some(read) = chain(&changed) {
+            if let Some(read) = read(&changed) {
                 prop_assert_eq!(Some(read), by_serde(&changed), "{}", changed);
             }
         }

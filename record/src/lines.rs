@@ -250,7 +250,7 @@ impl Default for ChainKind {
 fn hit(text: &str, memory: Option<Record>) -> Option<Record> {
     let (mut node, mut hit) = match memory {
         Some(Record::Hit { node, hit }) => (node, hit),
-        _ => (String::new(), no_hit()),
+        _ => (String::new(), ValidationHit::empty()),
     };
     let mut line = Line::new(text);
     line.skip(r#"{"record":"hit","node":"#)?;
@@ -348,19 +348,6 @@ fn without_lags(sample: &str) -> Option<LoadSample> {
 
 const LAG_KEY: &str = r#""generator":{"lag":"#;
 
-const fn no_hit() -> ValidationHit {
-    ValidationHit {
-        seq: 0,
-        at_unix_ns: 0,
-        challenge: ChallengeType::Http01,
-        name: String::new(),
-        source: String::new(),
-        verdict: Verdict::Unknown,
-        answer: String::new(),
-        took: 0,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -436,7 +423,7 @@ mod tests {
         prop_oneof![
             6 => (1_u64..1_000, requests).prop_map(|(seq, of)| chain(seq, &of)),
             1 => (1_u64..1_000, "[a-z\"é]{0,6}").prop_map(|(seq, name)| {
-                let hit = ValidationHit { seq, at_unix_ns: seq, name, took: seq, ..no_hit() };
+                let hit = ValidationHit { seq, at_unix_ns: seq, name, took: seq, ..ValidationHit::empty() };
                 Record::Hit { node: "c1".to_owned(), hit }
             }),
             1 => (1_u64..1_000).prop_map(|seq| {

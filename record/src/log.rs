@@ -10,6 +10,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+use crate::line::{self, ChainLine};
 use crate::{
     Chain, ChainResult, ChallengeType, Event, FailureClass, Level, LimitCause, LimitKind, LoadSample, Mark,
     Observation, Purpose, Reach, RunHeader, ValidationHit, Verdict,
@@ -143,6 +144,12 @@ pub struct UnknownRecord {
 impl From<UnknownRecord> for Record {
     fn from(unknown: UnknownRecord) -> Self {
         Self::Unknown(unknown)
+    }
+}
+
+impl From<ChainLine<'_>> for Record {
+    fn from(ChainLine { node, origin_unix_ns, result }: ChainLine<'_>) -> Self {
+        Self::Chain { node: node.to_owned(), origin_unix_ns, result }
     }
 }
 
@@ -392,13 +399,14 @@ impl Record {
     /// `record` key but with `chainname` is a chain result of the 2015 design and is read as one.
     ///
     /// # Errors
-    /// When the line is none of these. The message has the number `line`. A reader of logs keeps such a line of a
+    /// When the line is none of these. The message has the line's number. A reader of logs keeps such a line of a
     /// known kind: see [`UnknownRecord::of_other_form`].
-    pub fn parse(text: &str, line: u64) -> Result<Self, RecordError> {
-        if let Some(record) = crate::line::chain(text) {
-            return Ok(record);
+    pub fn parse(text: &str, number: u64) -> Result<Self, RecordError> {
+        if let Some(chain) = line::chain(text) {
+            return Ok(chain.into());
         }
-        serde_json::from_str(text).or_else(|source| other_version(text).ok_or(RecordError { line, source }))
+        serde_json::from_str(text)
+            .or_else(|source| other_version(text).ok_or(RecordError { line: number, source }))
     }
 }
 

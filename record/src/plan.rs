@@ -18,6 +18,7 @@ use crate::Threshold;
 
 pub use self::choices::{Connections, HttpVersion, OnFailure, StopBefore};
 pub use self::read::lenient;
+pub(crate) use self::read::shown_url;
 pub use self::values::{Count, Shares, Span, Time, Weights};
 
 /// Version of the plan's format. It grows when a reader of the old format would misread the new one.
@@ -40,7 +41,7 @@ pub struct Plan {
     /// Version of the plan's format; 0 in logs from before versions.
     pub version: u32,
     /// The CA's directory, without the query of its URL.
-    #[serde(deserialize_with = "crate::header::shown_url")]
+    #[serde(deserialize_with = "shown_url")]
     pub directory: String,
     /// PEM bundle that the CA's HTTPS certificate must chain to; none for the system's roots.
     pub cacert: Option<String>,

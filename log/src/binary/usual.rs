@@ -61,7 +61,8 @@ impl Usual {
     fn hit(&mut self, tables: &mut Tables, message: &[u8]) -> Option<()> {
         let Entry { content: mut rest, node, seq, at, at_us, took_us } = Entry::of(message)?;
         let known = tables.nodes.get_mut(usize::try_from(node).ok()?.checked_sub(1)?)?;
-        let memory = self.hit.get_or_insert_with(|| Record::Hit { node: String::new(), hit: no_hit() });
+        let memory =
+            self.hit.get_or_insert_with(|| Record::Hit { node: String::new(), hit: ValidationHit::empty() });
         let Record::Hit { node, hit } = memory else { return None };
         // What is not written is 0, the first of all.
         (hit.challenge, hit.verdict, hit.took) = (*ChallengeType::ALL.first()?, *Verdict::ALL.first()?, 0);
@@ -409,19 +410,6 @@ fn varint(rest: &mut &[u8]) -> Option<u64> {
 
 const fn hex(digit: u8) -> u8 {
     b"0123456789abcdef"[digit as usize & 15]
-}
-
-const fn no_hit() -> ValidationHit {
-    ValidationHit {
-        seq: 0,
-        at_unix_ns: 0,
-        challenge: ChallengeType::Http01,
-        name: String::new(),
-        source: String::new(),
-        verdict: Verdict::Unknown,
-        answer: String::new(),
-        took: 0,
-    }
 }
 
 #[cfg(test)]

@@ -11,6 +11,12 @@ pub fn lenient<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<
     Ok(plan(Value::deserialize(deserializer)?).map(Box::new))
 }
 
+/// A URL as it is shown and recorded: without its query, also where an earlier version recorded one.
+pub(crate) fn shown_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let url = String::deserialize(deserializer)?;
+    Ok(wec_text::without_query(&url).into_owned())
+}
+
 fn plan(value: Value) -> Option<Plan> {
     let object = value.as_object()?;
     // The first logs had one load, at the top level.
