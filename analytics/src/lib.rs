@@ -30,25 +30,22 @@ pub use options::{Options, run};
 pub use runs::{ConsumerOptions, IndexPlace, LogPlace, RecordedRun, read_reports};
 pub use serve::{ServeOptions, ServedPage, serve};
 pub use service::{Analytics, Config, Finished, StartError};
-pub use summary::{
-    broken_thresholds, interval_text, nothing_succeeded, outcome as run_outcome, summary_table,
-    threshold_line, threshold_value,
-};
+pub use summary::summary_table;
 pub use wec_figures::aggregate::Aggregate;
 pub use wec_figures::distribution::{
     Cell, Cells, QuantileStep, Times, may_be_named, nearest_rank, ranks_around,
 };
+pub use wec_figures::outcome::{broken_thresholds, nothing_succeeded, threshold_line};
 pub use wec_figures::snapshot::{
     AgentView, Agents, ByteFigures, CapacityStep, CapacityView, ChainFigures, ChainPercentiles, ChainSeries,
     ConnectionFigures, DistributionCell, DistributionView, EndpointFigures, FailureFigures, FailureScope,
     GapFigures, GeneratorFigures, Health, HitFigures, HitSource, IssuedFigures, LimitFigures, LimitsView,
-    Live, Measure, Missing, NeverSucceeded, NodeFigures, NodeView, NonceFigures, ObservedFigures,
-    ObservedOverTime, ObservedSeries, PartView, Period, Perspectives, PlanView, ProfileFigures, ReplayState,
-    ReplayView, Run, RunEnd, RunEntry, RunSource, Runs, SNAPSHOT_VERSION, ScenarioFigures, ScenarioView,
-    Series, SessionEntry, SessionView, Sessions, Snapshot, StepOutcome, ThresholdResult, TimesInBucket,
-    Timing, Trend, UnknownHit, WarningFigures, Warnings, WindowView,
+    ListenerFigures, Live, Measure, Missing, NeverSucceeded, NodeFigures, NodeView, NonceFigures,
+    ObservedFigures, ObservedOverTime, ObservedSeries, PartView, Period, Perspectives, PlanView,
+    ProfileFigures, ReplayState, ReplayView, Run, RunEnd, RunEntry, RunSource, Runs, SNAPSHOT_VERSION,
+    ScenarioFigures, ScenarioView, Series, SessionEntry, SessionView, Sessions, Snapshot, StepOutcome,
+    ThresholdResult, TimesInBucket, Timing, Trend, UnknownHit, WarningFigures, Warnings, WindowView,
 };
-pub use wec_listen::ListenerCounts;
 pub use wec_log::{LogFormat, LogOptions};
 pub use wec_startup::Token;
 

@@ -1,9 +1,10 @@
 //! The notice of a run's end, for a webhook.
 
+use wec_figures::outcome::threshold_line;
 use wec_figures::snapshot::Snapshot;
 use wec_startup::{Exit, TextStyle};
 
-use crate::summary::{summary_table, threshold_line};
+use crate::summary::summary_table;
 
 /// Most thresholds in a notice.
 const MAX_THRESHOLDS: usize = 20;

@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 use tokio_util::sync::CancellationToken;
 use wec_board::{Board, BoardUrl, NodeId, NodeInfo, NodeKind, NodeState, SessionState};
 use wec_consumer::{ConsumerListener, notify};
+use wec_figures::outcome::{broken_thresholds, nothing_succeeded};
 use wec_figures::snapshot::Snapshot;
 use wec_node_stats::NodeStatsOptions;
 use wec_pki::TlsOptions;
@@ -17,7 +18,7 @@ use wec_startup::{Access, Exit, TextStyle, Token, Undisclosed, parse_session_id,
 use crate::notice::notice;
 use crate::runs::{ConsumerOptions, LogPlace};
 use crate::service::{Analytics, Config, Finished};
-use crate::summary::{broken_thresholds, nothing_succeeded, summary_table};
+use crate::summary::summary_table;
 
 const LISTENERS: &str = "Listeners";
 const SESSION: &str = "Session";

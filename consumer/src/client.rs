@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
+use wec_record::RequestStats;
 use wec_startup::Token;
 
 use crate::endpoint::{Endpoint, beginning, http_client, told};
 use crate::payload::exact_date;
-use crate::stats::RequestStats;
 
 /// The longest time for one request.
 const WITHIN: Duration = Duration::from_secs(5);

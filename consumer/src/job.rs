@@ -14,10 +14,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use wec_record::RequestStats;
 
 use crate::payload::{MAX_ENDPOINTS, MAX_ERRORS, Moment, Registration, Report};
 use crate::point::{FieldValue, Point};
-use crate::stats::RequestStats;
 
 /// The measurement of the points of a run in progress.
 pub(crate) const RUNNING: &str = "load_testing";

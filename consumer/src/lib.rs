@@ -21,7 +21,6 @@ mod recorded;
 mod reporter;
 mod service;
 mod shared;
-mod stats;
 mod webhook;
 mod writer;
 
@@ -36,6 +35,5 @@ pub use point::{FieldValue, Point};
 pub use recorded::RecordedPoints;
 pub use reporter::{RunReport, RunReporter};
 pub use service::{Config, Consumer, StartError};
-pub use stats::{EndpointStats, ErrorStats, RequestStats};
 pub use webhook::notify;
 pub use writer::{Writer, WriterCounts};

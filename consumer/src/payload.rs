@@ -13,9 +13,9 @@ use std::fmt;
 use serde_json::{Map, Value};
 use time::format_description::well_known::{Rfc2822, Rfc3339};
 use time::{Date, OffsetDateTime, PrimitiveDateTime, Time};
+use wec_record::{EndpointStats, ErrorStats, RequestStats};
 
 use crate::point::FieldValue;
-use crate::stats::{EndpointStats, ErrorStats, RequestStats};
 
 /// Bounds of one payload. A series of InfluxDB is made for each combination of tags.
 const MAX_TAGS: usize = 32;

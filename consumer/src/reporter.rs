@@ -9,9 +9,9 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
+use wec_record::RequestStats;
 
 use crate::client::{ClientError, ConsumerClient, RunStart};
-use crate::stats::RequestStats;
 
 /// Reports that may wait: a quarter of an hour of them.
 const QUEUE: usize = 64;

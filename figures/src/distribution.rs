@@ -7,10 +7,12 @@ mod cells;
 mod interval;
 mod octaves;
 mod times;
+mod timing;
 
 pub use self::cells::{Cell, Cells};
 pub use self::interval::ranks_around;
 pub use self::times::{QuantileStep, Times};
+pub use self::timing::Timing;
 
 /// Times above one hour count as one hour: no request waits that long.
 pub(crate) const LONGEST_NS: u64 = 3_600_000_000_000;

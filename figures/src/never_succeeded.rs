@@ -83,7 +83,7 @@ pub(crate) fn never_succeeded(snapshot: &Snapshot) -> Vec<NeverSucceeded> {
 
 /// Why a run without one certificate has not passed, however short it was: its plan includes chains that issue. To be
 /// asked when the run has ended. A few iterations of which none failed may not have reached such a chain.
-pub fn nothing_issued(snapshot: &Snapshot) -> Option<String> {
+pub(crate) fn nothing_issued(snapshot: &Snapshot) -> Option<String> {
     let wishes = Wishes::of(snapshot);
     let wanted = Chain::ALL.into_iter().any(|chain| chain.facts().issues && wishes.wants(chain));
     let run = || snapshot.chains.iter().filter(|(_, figures)| figures.count > 0);
@@ -134,7 +134,7 @@ fn accepted_of(snapshot: &Snapshot, counts: impl Fn(&FailureFigures) -> bool) ->
 }
 
 /// The most frequent error of the chain and its remedy, as the end of a sentence.
-pub fn cause(snapshot: &Snapshot, chain: Chain) -> String {
+pub(crate) fn cause(snapshot: &Snapshot, chain: Chain) -> String {
     let of_chain =
         |failure: &&FailureFigures| failure.scope == FailureScope::Chain && failure.name == chain.name();
     let Some(most) = snapshot.failures.iter().find(of_chain) else { return String::new() };

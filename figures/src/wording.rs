@@ -1,7 +1,7 @@
-//! Formats numbers for the terminal.
+//! Formats numbers for people.
 
 /// Units of time, each with its length in nanoseconds.
-pub const UNITS: [(&str, u64); 4] = [("ns", 1), ("µs", 1_000), ("ms", 1_000_000), ("s", 1_000_000_000)];
+const UNITS: [(&str, u64); 4] = [("ns", 1), ("µs", 1_000), ("ms", 1_000_000), ("s", 1_000_000_000)];
 
 /// Three digits and a unit: `1.23 ms`.
 pub fn duration(ns: u64) -> String {
@@ -28,6 +28,15 @@ pub fn counted(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
+/// The ends of an interval in the unit of its value and with as many decimals: `1.21–1.25`.
+pub fn interval(value: u64, [low, high]: [u64; 2]) -> String {
+    let text = duration(value);
+    let (number, unit) = text.split_once(' ').unwrap_or((&text, "ns"));
+    let size = UNITS.iter().find(|(name, _)| *name == unit).map_or(1, |(_, size)| *size) as f64;
+    let decimals = number.split_once('.').map_or(0, |(_, decimals)| decimals.len());
+    format!("{:.decimals$}–{:.decimals$}", low as f64 / size, high as f64 / size)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -51,6 +60,20 @@ mod tests {
         ];
         for (ns, text) in cases {
             assert_eq!(duration(ns), text, "{ns}");
+        }
+    }
+
+    #[test]
+    fn an_interval_has_the_unit_and_digits_of_its_value() {
+        let cases = [
+            (26_400_000, [26_240_000, 26_560_000], "26.2–26.6"),
+            (1_000_000, [998_000, 1_250_000], "1.00–1.25"),
+            (999_000_000, [960_000_000, 1_100_000_000], "960–1100"),
+            (1_230_000_000, [9_000_000, 1_230_000_000], "0.01–1.23"),
+            (12, [3, 40], "3–40"),
+        ];
+        for (value, between, text) in cases {
+            assert_eq!(interval(value, between), text);
         }
     }
 }

@@ -24,6 +24,7 @@ mod mark;
 mod named;
 mod observation;
 pub mod plan;
+mod request_stats;
 mod result;
 mod run_times;
 mod spent;
@@ -47,6 +48,7 @@ pub use log::{Footer, KINDS, NoSuchRecord, Record, RecordError, RunOutcome, Stat
 pub use mark::{Gap, LoadState, Mark, MarkBy, MarkValue, MarkWhat};
 pub use observation::{FLEET_SOURCE, Observation};
 pub use plan::Plan;
+pub use request_stats::{EndpointStats, ErrorStats, RequestStats};
 pub use result::{AuthorizationResult, ChainResult, FailureClass, Phases, Purpose, RequestResult};
 pub use run_times::{RunTimes, Within};
 pub use spent::Spent;

@@ -5,7 +5,8 @@
 //! so a log and its baseline compare equally.
 
 use serde::{Deserialize, Serialize};
-use wec_analytics::{Aggregate, Cells, Times, nearest_rank};
+use wec_figures::aggregate::Aggregate;
+use wec_figures::distribution::{Cells, Times, may_be_named, nearest_rank};
 use wec_record::{Chain, Plan};
 
 /// Version of the file's format. It grows when a reader of the old format would misread the new one.
@@ -237,7 +238,7 @@ impl Sample {
     /// A percentile; none with fewer than ten samples beyond it.
     pub fn percentile(&self, per_mille: u64) -> Option<f64> {
         let n = self.n();
-        wec_analytics::may_be_named(n, per_mille).then(|| self.at_rank(nearest_rank(n, per_mille)))?
+        may_be_named(n, per_mille).then(|| self.at_rank(nearest_rank(n, per_mille)))?
     }
 }
 

@@ -6,7 +6,10 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table, TableComponent};
 use serde::Serialize;
 use strum::{IntoStaticStr, VariantNames};
-use wec_analytics::{Aggregate, Snapshot, Times, Timing, rate_text, time_text};
+use wec_figures::aggregate::Aggregate;
+use wec_figures::distribution::{Times, Timing};
+use wec_figures::snapshot::Snapshot;
+use wec_figures::wording::{duration as time_text, rate as rate_text};
 use wec_record::{Chain, ChainResult, Record};
 
 /// Rows of scenarios, profiles and challenge types; further ones are counted together.

@@ -1,6 +1,6 @@
 //! Rows of figures as CSV (RFC 4180). Times are integers in nanoseconds; what is not known is empty.
 
-use wec_analytics::Timing;
+use wec_figures::distribution::Timing;
 
 use crate::by::Rows;
 
@@ -61,7 +61,7 @@ mod tests {
         assert_eq!(plain("newOrder"), "newOrder");
         let mut table = Rows { by: crate::by::By::Endpoint, rows: Vec::new() };
         let mut row = crate::by::Groups::new(table.by)
-            .rows(&wec_analytics::Aggregate::default().snapshot())
+            .rows(&wec_figures::aggregate::Aggregate::default().snapshot())
             .rows
             .remove(0);
         row.group = "a,\"b\"\nc".to_owned();

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use wec_analytics::Times;
+use wec_figures::distribution::Times;
 
 /// Steps in each half of the remaining distance to 100 %, as other tools write.
 const TICKS: u32 = 5;

@@ -16,7 +16,10 @@ use std::time::{Duration, UNIX_EPOCH};
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use wec_analytics::{Aggregate, Snapshot, counted, rate_text, run_outcome, time_text};
+use wec_figures::aggregate::Aggregate;
+use wec_figures::outcome::outcome;
+use wec_figures::snapshot::{ChainFigures, Snapshot};
+use wec_figures::wording::{counted, duration as time_text, rate as rate_text};
 use wec_record::{Chain, RunOutcome};
 
 use self::charts::Charts;
@@ -100,7 +103,7 @@ fn head(page: &mut String, snapshot: &Snapshot, ended: bool) {
     }
     let issued = &snapshot.issued;
     let times = &issued.response_time_ns;
-    let count = |of: fn(&wec_analytics::ChainFigures) -> u64| snapshot.chains.values().map(of).sum::<u64>();
+    let count = |of: fn(&ChainFigures) -> u64| snapshot.chains.values().map(of).sum::<u64>();
     let (chains, failed) = (count(|chain| chain.count), count(|chain| chain.failed));
     let tiles = [
         ("Verdict", class, verdict.to_owned(), about),
@@ -171,7 +174,7 @@ fn verdict(snapshot: &Snapshot, ended: bool) -> (&'static str, &'static str, Str
         0 => "no thresholds were given".to_owned(),
         all => format!("{held} of {} held", counted(all as u64, "threshold", "thresholds")),
     };
-    match run_outcome(snapshot) {
+    match outcome(snapshot) {
         RunOutcome::Interrupted => ("doubt", "None", "interrupted: a partial run has no verdict".to_owned()),
         RunOutcome::Empty => ("doubt", "None", "nothing was run".to_owned()),
         _ if !ended => {

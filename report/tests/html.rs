@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use wec_analytics::Aggregate;
+use wec_figures::aggregate::Aggregate;
 use wec_record::{
     Chain, ChainResult, FORMAT_VERSION, FailureClass, LoadSample, Mark, MarkBy, MarkValue, MarkWhat, Record,
     RequestResult, RunHeader, ScenarioSample, Stamp,

@@ -1,9 +1,8 @@
 //! How a run in the list of runs has ended: length, counts and verdict.
 
+use wec_figures::outcome::outcome;
 use wec_figures::snapshot::{RunEnd, Snapshot};
 use wec_record::{Footer, RunOutcome};
-
-use crate::summary;
 
 /// From its figures; a live run has no verdict.
 pub(super) fn end(snapshot: &Snapshot, live: bool) -> RunEnd {
@@ -12,7 +11,7 @@ pub(super) fn end(snapshot: &Snapshot, live: bool) -> RunEnd {
         elapsed_ns: snapshot.elapsed_ns,
         chains: chains.clone().map(|chain| chain.count).sum(),
         chains_failed: Some(chains.map(|chain| chain.failed).sum()),
-        passed: if live { None } else { passed(summary::outcome(snapshot)) },
+        passed: if live { None } else { passed(outcome(snapshot)) },
     }
 }
 

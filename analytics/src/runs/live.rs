@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crate::consume::RecordConsumer;
-use wec_figures::snapshot::{Health, RunSource};
-use wec_listen::Connections;
+use wec_figures::snapshot::{Health, ListenerFigures, RunSource};
+use wec_listen::{Connections, ListenerCounts};
 use wec_record::{Record, RunHeader};
 
 use super::catalogue::READ_BY_WINDOW;
@@ -167,7 +167,7 @@ impl Shown {
         Health {
             queued_batches: ingest.waiting() as u64,
             queue_bound: QUEUE_BOUND as u64,
-            listeners: listeners.map(|connections| connections.counts()).collect(),
+            listeners: listeners.map(|connections| figures(connections.counts())).collect(),
             ..run.health()
         }
     }
@@ -202,4 +202,19 @@ impl Shown {
         let current = self.current();
         current.report(Health { log_error: Some(error), ..current.health() });
     }
+}
+
+fn figures(counts: ListenerCounts) -> ListenerFigures {
+    let ListenerCounts {
+        what,
+        bound,
+        open,
+        accepted,
+        refused,
+        replaced,
+        slow,
+        accept_errors,
+        unauthenticated,
+    } = counts;
+    ListenerFigures { what, bound, open, accepted, refused, replaced, slow, accept_errors, unauthenticated }
 }

@@ -248,7 +248,7 @@ impl RunLog {
     pub(crate) fn close(&mut self) {
         let gaps = self.gaps_of_target.end();
         self.mark_gaps(gaps);
-        let outcome = crate::summary::outcome(&self.figures().snapshot());
+        let outcome = wec_figures::outcome::outcome(&self.figures().snapshot());
         self.log.end(outcome, crate::clock::unix_now_ns());
         self.flush();
         self.log.close();

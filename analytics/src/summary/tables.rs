@@ -6,7 +6,7 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{Cell, CellAlignment, Table, TableComponent};
 use strum::{EnumCount, IntoStaticStr, VariantArray};
 use wec_figures::snapshot::{ChainFigures, EndpointFigures, Snapshot, Timing};
-use wec_figures::wording::{UNITS, duration, rate};
+use wec_figures::wording::{duration, interval, rate};
 use wec_record::Chain;
 use wec_startup::TextStyle;
 
@@ -228,33 +228,5 @@ impl Lines {
             text.push('\n');
         }
         text.push('\n');
-    }
-}
-
-/// The ends of an interval in the unit of its value and with as many decimals: `1.21–1.25`.
-pub fn interval(value: u64, [low, high]: [u64; 2]) -> String {
-    let text = duration(value);
-    let (number, unit) = text.split_once(' ').unwrap_or((&text, "ns"));
-    let size = UNITS.iter().find(|(name, _)| *name == unit).map_or(1, |(_, size)| *size) as f64;
-    let decimals = number.split_once('.').map_or(0, |(_, decimals)| decimals.len());
-    format!("{:.decimals$}–{:.decimals$}", low as f64 / size, high as f64 / size)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_interval_has_the_unit_and_digits_of_its_value() {
-        let cases = [
-            (26_400_000, [26_240_000, 26_560_000], "26.2–26.6"),
-            (1_000_000, [998_000, 1_250_000], "1.00–1.25"),
-            (999_000_000, [960_000_000, 1_100_000_000], "960–1100"),
-            (1_230_000_000, [9_000_000, 1_230_000_000], "0.01–1.23"),
-            (12, [3, 40], "3–40"),
-        ];
-        for (value, between, text) in cases {
-            assert_eq!(interval(value, between), text);
-        }
     }
 }

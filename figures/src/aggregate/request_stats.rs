@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use wec_consumer::{EndpointStats, ErrorStats, RequestStats};
+use wec_record::{EndpointStats, ErrorStats, RequestStats};
 
 use super::{Aggregate, EndpointTotals};
 use crate::distribution::Times;

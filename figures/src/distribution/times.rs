@@ -7,8 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::interval::ranks_around;
 use super::octaves::Octaves;
-use super::{Cell, LONGEST_NS, MOST, may_be_named, nearest_rank};
-use crate::snapshot::Timing;
+use super::{Cell, LONGEST_NS, MOST, Timing, may_be_named, nearest_rank};
 
 /// Times that are counted at once. A run has some hundred distributions, and their histograms do not fit into the
 /// processor's cache: one time after the other waits for memory, many of one distribution wait together.

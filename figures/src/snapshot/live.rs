@@ -1,14 +1,10 @@
 //! What only a running service has: the board, its own condition, and a search that controls the run.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use wec_board::{LiveKind, LiveValue, NodeKind, NodeState, Phase, Session, SessionState, Target};
-use wec_listen::ListenerCounts;
+use wec_board::{NodeKind, NodeState};
 
-use super::{ReplayView, RunSource, Series, Snapshot};
-use crate::schema;
+use super::{ReplayView, RunSource, Series, SessionView, Snapshot};
 
 /// The answer of `GET /api/v1/runs/{id}/snapshot` and the data of each event of `GET /api/v1/runs/{id}/live`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -97,166 +93,6 @@ pub enum StepOutcome {
     GeneratorLimited,
 }
 
-/// A session on the board.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct SessionView {
-    /// Its id.
-    pub id: String,
-    /// The state of its load.
-    #[schema(value_type = SessionState)]
-    pub state: String,
-    /// Target number of workers now: the sum of all scenarios that run.
-    pub workers_target: u32,
-    /// Current number of workers, as in the snapshot.
-    pub workers_running: u64,
-    /// Hard limits on the objects that the run makes at the CA.
-    #[serde(default)]
-    pub limits: LimitsView,
-    /// The targets of each scenario, by its name.
-    #[serde(default)]
-    pub scenarios: BTreeMap<String, ScenarioView>,
-    /// What agents run in it, in `GET /api/v1/sessions/{id}` only; null for a session that was not planned.
-    #[serde(default)]
-    pub plan: Option<super::PlanView>,
-    /// Its runs, latest first, in `GET /api/v1/sessions/{id}` of a session that is only known by them; omitted
-    /// otherwise.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schema(nullable = false)]
-    pub runs: Vec<super::RunEntry>,
-}
-
-impl SessionView {
-    /// A session in the form of the API.
-    pub fn new(session: &Session, workers_running: u64) -> Self {
-        let spec = &session.spec;
-        let running = spec.scenarios.iter().filter(|(name, _)| session.phase(name) == Phase::Running);
-        let workers = running.map(|(_, target)| target.workers).fold(0, u32::saturating_add);
-        let scenarios = spec.scenarios.iter().map(|(name, target)| {
-            let view = ScenarioView {
-                state: session.phase(name).name().to_owned(),
-                workers: target.workers,
-                rate: target.rate,
-                rate_unit: target.rate_unit.clone(),
-                weights: target.weights.clone(),
-                scheduled: target.scheduled,
-                values: LiveValue::all(true).filter_map(|row| ValueView::new(row, target)).collect(),
-            };
-            (name.clone(), view)
-        });
-        Self {
-            id: spec.id.clone(),
-            state: spec.state.name().to_owned(),
-            workers_target: workers,
-            workers_running,
-            limits: LimitsView {
-                registrations: spec.limits.registrations,
-                authorizations: spec.limits.authorizations,
-                certificates: spec.limits.certificates,
-            },
-            scenarios: scenarios.collect(),
-            plan: None,
-            runs: Vec::new(),
-        }
-    }
-
-    /// A planned session without a run so far.
-    pub fn without_load(plan: super::PlanView) -> Self {
-        Self { id: plan.id.clone(), plan: Some(plan), ..Self::stopped(String::new()) }
-    }
-
-    /// A session that is only known by its runs.
-    pub fn of_runs(id: &str, runs: Vec<super::RunEntry>) -> Self {
-        // Another process may still write the log of one.
-        let state =
-            if runs.iter().any(|run| run.live) { SessionState::Running } else { SessionState::Stopped };
-        Self { state: state.name().to_owned(), runs, ..Self::stopped(id.to_owned()) }
-    }
-
-    fn stopped(id: String) -> Self {
-        Self {
-            id,
-            state: SessionState::Stopped.name().to_owned(),
-            workers_target: 0,
-            workers_running: 0,
-            limits: LimitsView::default(),
-            scenarios: BTreeMap::new(),
-            plan: None,
-            runs: Vec::new(),
-        }
-    }
-
-    /// Whether the session has been stopped.
-    pub fn is_stopped(&self) -> bool {
-        self.state == SessionState::Stopped.name()
-    }
-}
-
-/// Limits on the objects made at the CA; null means no limit.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct LimitsView {
-    /// Accounts.
-    pub registrations: Option<u64>,
-    /// Orders made ready.
-    pub authorizations: Option<u64>,
-    /// Certificates.
-    pub certificates: Option<u64>,
-}
-
-/// The targets of a scenario.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct ScenarioView {
-    /// `waiting` for another scenario to end, `running`, or `ended`: then no more iterations of it start.
-    #[serde(default)]
-    #[schema(schema_with = schema::scenario_state)]
-    pub state: String,
-    /// Number of virtual users, or the largest number allowed if the scenario has a rate.
-    pub workers: u32,
-    /// Arrivals per second, in `rate_unit`; null if the scenario has a number of workers.
-    pub rate: Option<f64>,
-    /// The unit of the rate: `chains` or `requests`; empty without one.
-    #[serde(default)]
-    pub rate_unit: String,
-    /// Weights of chains by name; a chain that is missing has its weight from the start of the run.
-    #[schema(schema_with = schema::weights)]
-    pub weights: BTreeMap<String, f64>,
-    /// Whether its own stages set workers and rate. A change by hand ends that.
-    pub scheduled: bool,
-    /// Each number that can be changed, as forms show it; `workers` and `rate` are among them.
-    #[serde(default)]
-    pub values: Vec<ValueView>,
-}
-
-/// A number of a scenario that can be changed during a run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct ValueView {
-    /// Its key in the body of a change.
-    pub key: String,
-    /// Its label in a form.
-    pub label: String,
-    /// Its unit; empty for a number without one.
-    pub unit: String,
-    /// Whether it is a whole number.
-    pub whole: bool,
-    /// The largest number allowed; the smallest is 0.
-    pub most: f64,
-    /// The number now.
-    pub value: f64,
-}
-
-impl ValueView {
-    /// The number of this row, if the scenario has one.
-    fn new(row: &LiveValue, target: &Target) -> Option<Self> {
-        let (whole, most, value, (label, unit)) = match &row.kind {
-            LiveKind::Whole { most, now, label, .. } => {
-                (true, f64::from(*most), f64::from(now(target)?), label(target))
-            }
-            LiveKind::Number { most, now, label, .. } => (false, *most, now(target)?, label(target)),
-            LiveKind::Text { .. } | LiveKind::Weights | LiveKind::Limits | LiveKind::State => return None,
-        };
-        Some(Self { key: row.key.to_owned(), label: label.to_owned(), unit, whole, most, value })
-    }
-}
-
 /// A node on the board.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct NodeView {
@@ -298,5 +134,29 @@ pub struct Health {
     pub senders: u64,
     /// Counters of the listeners for the page and for results.
     #[serde(default)]
-    pub listeners: Vec<ListenerCounts>,
+    pub listeners: Vec<ListenerFigures>,
+}
+
+/// What a listener has seen since it was started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = ListenerCounts)]
+pub struct ListenerFigures {
+    /// The listener's name: `the page` or `results`.
+    pub what: String,
+    /// Connections that may be open.
+    pub bound: u64,
+    /// Connections that are open.
+    pub open: u64,
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Connections closed at once, because all places were taken by busy ones or by one address.
+    pub refused: u64,
+    /// Waiting connections closed, because new ones needed their places.
+    pub replaced: u64,
+    /// Connections closed, because no request came in time.
+    pub slow: u64,
+    /// Failed attempts to accept a connection, such as when file descriptors run out.
+    pub accept_errors: u64,
+    /// Requests refused for a missing or wrong token.
+    pub unauthenticated: u64,
 }

@@ -1,9 +1,9 @@
-//! The lists of runs and sessions.
+//! The list of runs, and the warnings of one.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{SessionView, WarningFigures};
+use super::WarningFigures;
 
 /// The answer of `GET /api/v1/runs`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -51,28 +51,6 @@ pub struct RunEnd {
     /// Whether all thresholds hold and every included chain succeeded; null for a run that is live or was
     /// interrupted.
     pub passed: Option<bool>,
-}
-
-/// The answer of `GET /api/v1/sessions`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Sessions {
-    /// The sessions on the board and those of the listed runs: first those without a run, then by their
-    /// latest run, latest first.
-    pub sessions: Vec<SessionEntry>,
-}
-
-/// A session with its runs.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct SessionEntry {
-    /// Its id.
-    pub id: String,
-    /// The session on the board; null when the board no longer has it.
-    pub session: Option<SessionView>,
-    /// What agents run in it; null for a session that was not planned.
-    #[serde(default)]
-    pub plan: Option<super::PlanView>,
-    /// Its runs in `GET /api/v1/runs`, latest first.
-    pub runs: Vec<RunEntry>,
 }
 
 /// The answer of `GET /api/v1/runs/ID/warnings`.

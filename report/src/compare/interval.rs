@@ -13,7 +13,7 @@
 //! computed in logarithms.
 
 use serde::Serialize;
-use wec_analytics::{nearest_rank, ranks_around};
+use wec_figures::distribution::{may_be_named, nearest_rank, ranks_around};
 
 use crate::baseline::Sample;
 
@@ -63,7 +63,7 @@ impl Change {
 
 pub(super) fn percentile(sample: &Sample, per_mille: u64) -> Option<Estimate> {
     let n = sample.n();
-    if !wec_analytics::may_be_named(n, per_mille) {
+    if !may_be_named(n, per_mille) {
         return None;
     }
     let (low, high) = ranks_around(n, per_mille)?;

@@ -2,7 +2,7 @@
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table, TableComponent};
-use wec_analytics::{counted, rate_text, time_text};
+use wec_figures::wording::{counted, duration as time_text, rate as rate_text};
 use wec_record::threshold::Unit;
 
 use super::interval::{Change, Scale};

@@ -6,7 +6,9 @@
 
 use std::fmt::Write as _;
 
-use wec_analytics::{Aggregate, ChainPercentiles, ObservedSeries, Series, Snapshot, rate_text, time_text};
+use wec_figures::aggregate::Aggregate;
+use wec_figures::snapshot::{ChainPercentiles, ObservedSeries, Series, Snapshot};
+use wec_figures::wording::{duration as time_text, rate as rate_text};
 use wec_record::{Chain, FLEET_SOURCE, Mark};
 
 use super::text::Text;

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use wec_analytics::{Aggregate, ObservedSeries, counted};
+use wec_figures::aggregate::Aggregate;
+use wec_figures::snapshot::ObservedSeries;
+use wec_figures::wording::counted;
 use wec_record::FLEET_SOURCE;
 
 use super::charts::Charts;

@@ -2,7 +2,10 @@
 
 use std::fmt::Write as _;
 
-use wec_analytics::{FailureScope, Perspectives, Snapshot, Timing, rate_text, threshold_value, time_text};
+use wec_figures::distribution::Timing;
+use wec_figures::outcome::threshold_value;
+use wec_figures::snapshot::{FailureScope, Perspectives, Snapshot};
+use wec_figures::wording::{duration as time_text, interval as interval_text, rate as rate_text};
 use wec_record::plan::Plan;
 
 use super::charts::{Charts, short};
@@ -49,7 +52,7 @@ fn timing(page: &mut String, timing: &Timing) {
             Some(value) => {
                 _ = write!(page, "<td>{}", time_text(value));
                 if let Some(interval) = interval {
-                    _ = write!(page, "<small>{}</small>", wec_analytics::interval_text(value, interval));
+                    _ = write!(page, "<small>{}</small>", interval_text(value, interval));
                 }
                 page.push_str("</td>");
             }

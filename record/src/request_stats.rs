@@ -59,12 +59,12 @@ pub struct ErrorStats {
 
 impl RequestStats {
     /// Locust adds an entry for the sum of the others.
-    pub(crate) fn sum(&self) -> Option<&EndpointStats> {
+    pub fn sum(&self) -> Option<&EndpointStats> {
         self.stats.iter().find(|entry| entry.is_sum())
     }
 
     /// The entries without the sum.
-    pub(crate) fn endpoints(&self) -> impl Iterator<Item = &EndpointStats> {
+    pub fn endpoints(&self) -> impl Iterator<Item = &EndpointStats> {
         self.stats.iter().filter(|entry| !entry.is_sum())
     }
 
