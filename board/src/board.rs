@@ -1,6 +1,8 @@
 //! `Board`: the operations of components. Each is a read, a decision and a write, and is repeated after a
 //! concurrent write.
 
+mod agents;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,11 +10,11 @@ use std::time::Duration;
 use tokio::sync::{broadcast, watch};
 use tokio_util::task::TaskTracker;
 
+use crate::answers::Answers;
 use crate::kv::etcd::Etcd;
 use crate::kv::memory::Memory;
 use crate::kv::sqlite::Sqlite;
 use crate::kv::{Kv, Watcher, Write};
-use crate::offset::Answers;
 use crate::stored::{Part, Stored};
 use crate::view::View;
 use crate::{
@@ -29,16 +31,15 @@ const TURN: Duration = Duration::from_millis(200);
 /// Number of nodes with a turn of their own; the others are last.
 const TURNS: usize = 10;
 /// Attempts of a write against concurrent writes of the same key.
-pub(crate) const ATTEMPTS: u32 = 60;
-
-/// The longest wait after a lost write.
-const LONGEST_WAIT: Duration = Duration::from_millis(500);
+const ATTEMPTS: u32 = 60;
+/// The longest wait after a lost write, as a power of two milliseconds.
+const LONGEST_WAIT: u32 = 9;
 
 /// Lets others write first, after writes that lost against theirs: a random time, up to twice as long after each loss.
 /// Fifty nodes that join at once need waits that are longer than the round trips of all of them.
-pub(crate) async fn give_way(losses: u32) {
+async fn give_way(losses: u32) {
     if losses > 0 {
-        let most = Duration::from_millis(1 << losses.min(10)).min(LONGEST_WAIT);
+        let most = Duration::from_millis(1 << losses.min(LONGEST_WAIT));
         tokio::time::sleep(most.mul_f64(rand::random())).await;
     }
 }

@@ -9,6 +9,7 @@
 //! Results do not use the board; see `wec-proto`.
 
 mod agents;
+mod answers;
 mod board;
 mod error;
 mod keys;

@@ -21,12 +21,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 use wec_clock::Clock;
 
+use crate::answers::{Answers, Asked};
 use crate::keys;
 use crate::kv::{Event, Pair, Watcher, Write};
 use crate::{Board, BoardError, ClockOffset, Connection, Entry, Membership, NodeInfo, SendRight, Session};
@@ -47,21 +47,6 @@ const KEPT: Duration = Duration::from_secs(5);
 const WARNED: u64 = 100_000_000;
 /// A change of the offset by less is not written.
 const SHOWN: u64 = 1_000_000;
-
-/// A question of a node, as on the board.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Asked {
-    round: u64,
-}
-
-/// The last answers of a session's reference, as on the board.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Answers {
-    /// When it wrote them, nanoseconds since the Unix epoch in the board's time.
-    answered_unix_ns: u64,
-    /// By node: its round, and when the reference saw it.
-    nodes: BTreeMap<String, (u64, u64)>,
-}
 
 /// Measures a node's clock, and answers others, until it is dropped.
 #[derive(Debug)]

@@ -1,5 +1,6 @@
 //! A session: the target load of its nodes together, and their reports.
 
+mod author;
 mod change;
 mod limits;
 mod live;
@@ -16,7 +17,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use wec_record::LoadState;
 
-pub use change::{Author, By, Change, Changed, Made};
+pub use author::{Author, By};
+pub use change::{Change, Changed, Made};
 pub use limits::{Limited, Limits};
 pub use live::{ChangeTo, LiveCommand, LiveKind, LiveValue};
 pub use spec::{Pause, SessionSpec};

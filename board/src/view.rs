@@ -8,9 +8,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::{broadcast, watch};
 
 use crate::agents::view::AgentsView;
+use crate::answers::Answers;
 use crate::keys::{self, Place};
 use crate::kv::{Event, Pair, Watcher};
-use crate::offset::Answers;
 use crate::stored::{Part, Stored};
 use crate::{Changed, Connection, NodeInfo, RunStatus, Session, SessionSpec, Shares, Versioned};
 

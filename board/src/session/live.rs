@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use wec_record::plan::{MAX_RATE, MAX_WORKERS};
 use wec_record::{MarkValue, MarkWhat};
 
-use super::{By, Change, Limited, SessionState, Target};
+use super::{By, Limited, SessionState, Target};
 use crate::BoardError;
 
 /// A value that can be changed during a run.
@@ -252,21 +252,22 @@ impl Target {
     /// without an effect.
     pub(super) fn change(
         &mut self,
-        change: &Change,
+        by: By,
+        to: &ChangeTo,
         scenario: &str,
         active_ns: u64,
     ) -> Result<Option<(MarkValue, MarkValue)>, BoardError> {
-        let (from, to) = match &change.to {
+        let (from, to) = match to {
             ChangeTo::Workers(workers) => {
                 // For a scenario with a rate the number of workers is only a cap, and stages are of the rate.
-                let held = if self.rate.is_none() { self.end_stages(change.by, active_ns) } else { None };
+                let held = if self.rate.is_none() { self.end_stages(by, active_ns) } else { None };
                 let before = std::mem::replace(&mut self.workers, *workers);
                 let from = held.map_or(before, |held| held.value.round() as u32);
                 let values = (MarkValue::Workers(from), MarkValue::Workers(*workers));
                 return Ok((before != *workers || went_on(held)).then_some(values));
             }
             ChangeTo::Rate(rate) => {
-                let held = self.end_stages(change.by, active_ns);
+                let held = self.end_stages(by, active_ns);
                 let Some(before) = self.rate.replace(*rate) else {
                     return Err(BoardError::NoRate { scenario: scenario.to_owned() });
                 };
@@ -370,9 +371,9 @@ mod tests {
         let targets = [staged.clone(), Target { rate: Some(50.0), events: Some(Vec::new()), ..staged }];
         for (target, set_by_stages) in targets.iter().zip(["workers", "rate"]) {
             for row in LiveValue::all(true) {
-                let change = Change::new(By::Page, row.sample(target).expect("a value of a scenario"));
+                let to = row.sample(target).expect("a value of a scenario");
                 let mut after = target.clone();
-                match after.change(&change, "a", 50) {
+                match after.change(By::Page, &to, "a", 50) {
                     Err(_) => assert!(target.rate.is_none(), "{}", row.key),
                     Ok(values) => {
                         assert!(values.is_some() && after != *target, "{} has no effect", row.key);
@@ -382,7 +383,7 @@ mod tests {
                             LiveKind::Number { now, .. } => now(&after),
                             _ => None,
                         };
-                        assert_eq!(now, change.to.number(), "{} is not the value now", row.key);
+                        assert_eq!(now, to.number(), "{} is not the value now", row.key);
                     }
                 }
             }

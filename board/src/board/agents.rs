@@ -1,4 +1,4 @@
-//! The operations of people and agents. Each is a read, a decision and a write, repeated after a concurrent
+//! The operations on agents and planned sessions. Each is a read, a decision and a write, repeated after a concurrent
 //! write.
 
 use std::collections::BTreeMap;
@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use tokio::sync::watch;
 use wec_record::Plan;
 
-use super::conclude::concluded;
-use super::info::{AgentInfo, Registration};
-use super::plan::{PlanAction, PlanUpdate, SessionPlan};
-use super::presence::AgentPresence;
-use super::task::{AgentState, AgentTask};
-use super::view::AgentsView;
-use crate::board::{ATTEMPTS, Board, give_way};
+use super::{ATTEMPTS, Board, give_way};
+use crate::agents::conclude::concluded;
+use crate::agents::info::{AgentInfo, Registration};
+use crate::agents::plan::{PlanAction, PlanUpdate, SessionPlan};
+use crate::agents::presence::AgentPresence;
+use crate::agents::task::{AgentState, AgentTask};
+use crate::agents::view::AgentsView;
 use crate::kv::{Pair, Write};
 use crate::{Author, BoardError, Change, RunRef, Session, SessionState, Versioned, keys};
 
