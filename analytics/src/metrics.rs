@@ -10,20 +10,9 @@ use wec_board::NodeInfo;
 use wec_figures::families::{Family, MetricUnit};
 use wec_figures::snapshot::{Health, ListenerFigures};
 
-use crate::ingest::Ingest;
-use crate::runs::Shown;
-
 pub(crate) use self::otlp::Exporter;
 pub use self::otlp::OtlpOptions;
 pub(crate) use self::prometheus::{Encoding, encode};
-
-/// The live run that started last, and the service.
-pub(crate) fn current_families(shown: &Shown, ingest: &Ingest) -> Vec<Family> {
-    let run = shown.current();
-    let mut families = run.figures().lock().families();
-    families.extend(service_families(&shown.health(&*run, ingest)));
-    families
-}
 
 /// How far the clocks of nodes are ahead of the board's time.
 pub(crate) fn clocks(nodes: &[NodeInfo]) -> Family {
@@ -36,7 +25,7 @@ pub(crate) fn clocks(nodes: &[NodeInfo]) -> Family {
 }
 
 /// The condition of the service itself.
-fn service_families(health: &Health) -> Vec<Family> {
+pub(crate) fn service_families(health: &Health) -> Vec<Family> {
     let of_listeners = |value: fn(&ListenerFigures) -> u64| {
         let listeners = health.listeners.iter();
         listeners.map(|counts| (vec![("listener", counts.what.clone())], value(counts) as f64)).collect()

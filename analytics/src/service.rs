@@ -31,7 +31,7 @@ use crate::clock::unix_now_ns;
 use crate::grpc;
 use crate::ingest::Ingest;
 use crate::log::LogError;
-use crate::metrics::{Exporter, current_families};
+use crate::metrics::Exporter;
 use crate::runs::{
     self, Catalogue, ConsumerOptions, IndexPlace, LogPlace, RecordedRun, Replayed, Reporters, Shown,
 };
@@ -384,7 +384,7 @@ async fn exporting(mut exporter: Exporter, shown: Arc<Shown>, ingest: Ingest, st
         };
         let started = shown.current().figures().lock().header().map(|header| header.started_unix_ns);
         if let Some(started) = started {
-            exporter.export(&current_families(&shown, &ingest), started, unix_now_ns()).await;
+            exporter.export(&shown.current_families(&ingest), started, unix_now_ns()).await;
         }
         if over {
             return exporter.conclude();

@@ -17,6 +17,7 @@ use wec_record::RunHeader;
 use super::end::{end, end_by_footer};
 use super::followed::{self, Followed};
 use super::index::{Head, IndexPlace, RunIndex, is_index};
+use super::live::READ_BY_WINDOW;
 use super::log_file::LogFile;
 use super::notes::{note_file, read_note, write_note};
 use super::recorded::RecordedRun;
@@ -35,8 +36,6 @@ const MAX_FILES: usize = 20_000;
 /// Bytes of logs that one listing reads for outcomes that are not known yet: a fraction of a second of one
 /// processor, also during a run. The next listing continues.
 const READ_BY_LISTING: u64 = 16 << 20;
-/// Bytes of the logs of a run that has not ended that are read for a part of it.
-pub(super) const READ_BY_WINDOW: u64 = 128 << 20;
 /// Maximal age of a live run's outcome.
 const FRESH: Duration = Duration::from_secs(1);
 

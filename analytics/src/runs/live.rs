@@ -7,17 +7,21 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crate::consume::RecordConsumer;
+use wec_figures::families::Family;
 use wec_figures::snapshot::{Health, ListenerFigures, RunSource};
 use wec_listen::{Connections, ListenerCounts};
 use wec_record::{Record, RunHeader};
 
-use super::catalogue::READ_BY_WINDOW;
 use super::log_file::LogFile;
 use super::written::Written;
 use super::{Figures, Run};
 use crate::Aggregate;
 use crate::ingest::{Ingest, QUEUE_BOUND};
 use crate::log::LogError;
+use crate::metrics::service_families;
+
+/// Bytes of the logs of a run that has not ended that are read for a part of it.
+pub(super) const READ_BY_WINDOW: u64 = 128 << 20;
 
 /// A run that is receiving results.
 #[derive(Debug)]
@@ -170,6 +174,14 @@ impl Shown {
             listeners: listeners.map(|connections| figures(connections.counts())).collect(),
             ..run.health()
         }
+    }
+
+    /// The figures of the run that started last, and the condition of the service.
+    pub(crate) fn current_families(&self, ingest: &Ingest) -> Vec<Family> {
+        let run = self.current();
+        let mut families = run.figures().lock().families();
+        families.extend(service_families(&self.health(&*run, ingest)));
+        families
     }
 
     pub(crate) fn watch_listeners(&self, listeners: Vec<Arc<Connections>>) {

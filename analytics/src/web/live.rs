@@ -20,7 +20,6 @@ use super::Web;
 use super::error::{ApiError, ErrorBody};
 use crate::clock::unix_now_ns;
 use crate::ingest::Ingest;
-use crate::metrics::current_families;
 use crate::runs::{CURRENT, Run, Shown};
 use wec_figures::families::Family;
 
@@ -128,7 +127,7 @@ impl Feed {
 
     /// The live run that started last, and the service, for monitoring systems.
     pub(crate) fn families(&self) -> Vec<Family> {
-        current_families(&self.shown, &self.ingest)
+        self.shown.current_families(&self.ingest)
     }
 
     /// The workers in a session.
