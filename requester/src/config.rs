@@ -1,12 +1,13 @@
 //! Reads a plan from flags, environment variables and a file.
 //!
-//! [`keys`] is the table of all keys. [`flags`] makes a command's flags from it, [`settings`] collects the
+//! [`keys`] is the table of all keys. [`flags`] makes a command's flags from it, [`Settings`] collects the
 //! given values and all errors, [`plan`] and [`scenario`] read them into a [`Plan`](crate::Plan), and
 //! [`schema`] describes files for editors. To add a key: an entry in the table, and a line that reads it.
 
 mod client;
 mod contact;
 mod dialling;
+mod file;
 pub mod flags;
 pub mod keys;
 mod named_chains;
@@ -15,15 +16,12 @@ pub mod scenario;
 mod schema;
 mod secrets;
 mod session;
-pub mod settings;
-mod suggestion;
-pub(crate) mod values;
 
+pub use crate::settings::{Key, Kind, Mistake, Mistakes, Origin, Place, Settings};
 pub use flags::{Command, Flags, PlanOptions, Run};
-pub use keys::{FLAGS_ONLY, KEYS, Key, Kind, Place};
+pub use keys::{FLAGS_ONLY, KEYS};
 pub use plan::Decided;
 pub use scenario::Push;
 pub use schema::{plan_schema, session_schemas};
 pub use secrets::{SecretRef, Secrets};
 pub use session::{SessionKeys, keys_of_json, plan_for_agent};
-pub use settings::{Mistake, Mistakes, Origin, Settings};

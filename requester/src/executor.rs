@@ -30,10 +30,9 @@ use wec_acme::Clock;
 use wec_record::plan::{self, RateUnit, Stage};
 use wec_startup::Stop;
 
-use crate::config::Key;
-use crate::config::settings::Scope;
 use crate::pace::Ramp;
 use crate::permit::Permit;
+use crate::settings::{Key, Scope};
 
 pub use back_off::{BackOff, OnFailure};
 pub use config::{Rate, rate};
@@ -358,7 +357,7 @@ fn slots_of(total: u32, (place, of): (u32, u32)) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::settings::Settings;
+    use crate::settings::Settings;
     use strum::VariantNames as _;
 
     #[test]

@@ -32,6 +32,7 @@ mod run;
 pub mod saturation;
 pub mod scenario;
 mod service;
+mod settings;
 mod share;
 mod stored;
 mod user;

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use wec_acme::{ClientCertificate, Correlation, WrongClientCertificate};
 
-use super::settings::Settings;
-use super::values::boolean;
 use crate::plan::ClientIdentity;
+use crate::settings::Settings;
+use crate::settings::values::boolean;
 
 /// Reads the files, so that their errors are reported with the flag before any load.
 pub(super) fn identity(s: &mut Settings) -> ClientIdentity {

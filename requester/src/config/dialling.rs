@@ -4,8 +4,8 @@ use std::net::{IpAddr, UdpSocket};
 
 use wec_acme::{ConnectTo, Dialling};
 
-use super::settings::Settings;
-use super::values::{boolean, list};
+use crate::settings::Settings;
+use crate::settings::values::{boolean, list};
 
 pub(super) fn dialling(s: &mut Settings) -> Dialling {
     Dialling {

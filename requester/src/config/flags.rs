@@ -10,9 +10,8 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches};
 use wec_record::Chain;
 
-use super::keys::{KEYS, Key, Kind, Place};
-use super::settings::{Origin, Settings};
-use super::suggestion::with_nearest;
+use super::keys::KEYS;
+use crate::settings::{Key, Kind, Origin, Place, Settings, with_nearest};
 
 /// A command whose flags come from the table of keys.
 pub trait Command {

@@ -7,81 +7,9 @@
 
 use std::sync::LazyLock;
 
-use wec_record::Chain;
-
-use self::Kind::{Bool, List, Number, OneOf, Repeated, Stages, Text, Thresholds, Weights, Whole};
 use crate::executor;
-
-/// A row of the table.
-#[derive(Clone, Debug)]
-pub struct Key {
-    /// The name in files (`run_time`); keys of the table `[capacity]` are prefixed with its name and a dot.
-    pub name: &'static str,
-    /// The value's name in `--help`: `TIME`.
-    pub value: &'static str,
-    /// The kind of its values.
-    pub kind: Kind,
-    /// The heading in `--help`.
-    pub group: &'static str,
-    /// Its meaning, for people.
-    pub help: &'static str,
-    /// Its place in files.
-    pub place: Place,
-    /// Whether there is a flag.
-    pub has_flag: bool,
-    /// The short flag.
-    pub short: Option<char>,
-    /// Whether `-h` shows it; most keys are only in `--help`.
-    pub usual: bool,
-    /// Whether it is a part of the load, which some commands set themselves: they refuse it ([`Command::refuses`]).
-    pub sets_load: bool,
-    /// Whether it says which CA is used, or how it is reached: each command that sends requests has it.
-    pub of_ca: bool,
-    /// Whether only the process that runs the plan may set it: an agent has it in its own configuration, and
-    /// refuses a session with it.
-    pub local: bool,
-}
-
-/// The place of a key in a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// Not in files, only in the command line and the environment.
-    Command,
-    /// At the top level.
-    Plan,
-    /// In the table of a scenario, or at the top level for all scenarios without a value of their own.
-    Scenario,
-    /// In the table `[capacity]`, which only `wec capacity` reads.
-    Search,
-}
-
-/// The kind of a key's values, for the flag's arity and the schema. The values are checked when they are
-/// read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Text.
-    Text,
-    /// `true` or `false`; a flag without a value is `true`.
-    Bool,
-    /// A whole number.
-    Whole,
-    /// A number, or text with a unit.
-    Number,
-    /// The name of an executor.
-    Executor,
-    /// One of these.
-    OneOf(&'static [&'static str]),
-    /// Several, separated by commas or as a list.
-    List,
-    /// As [`Kind::List`], and the flag may also be repeated.
-    Repeated,
-    /// Thresholds, whose text may contain commas; the flag is repeated.
-    Thresholds,
-    /// A weight for each chain: a table, or `CHAIN=W` in a flag.
-    Weights,
-    /// Stages of a load: tables, or text.
-    Stages,
-}
+use crate::settings::Kind::{Bool, List, Number, OneOf, Repeated, Stages, Text, Thresholds, Weights, Whole};
+use crate::settings::{Key, Kind, LOAD, Place, key, key as plan};
 
 /// Prefix of the keys of a search; a dot follows.
 pub(super) const CAPACITY: &str = "capacity";
@@ -89,7 +17,6 @@ pub(super) const CAPACITY: &str = "capacity";
 pub(super) const WEIGHTS: &str = "weights";
 
 const TARGET: &str = "Target";
-const LOAD: &str = "Load";
 const CHAINS: &str = "Chains and orders";
 const CHALLENGES: &str = "Challenges";
 const VERDICT: &str = "Verdict";
@@ -387,32 +314,6 @@ pub static FLAGS_ONLY: &[&str] = &[
     "yes",
 ];
 
-const fn key(
-    name: &'static str,
-    value: &'static str,
-    kind: Kind,
-    group: &'static str,
-    help: &'static str,
-) -> Key {
-    let place = Place::Plan;
-    Key {
-        name,
-        value,
-        kind,
-        group,
-        help,
-        place,
-        has_flag: true,
-        short: None,
-        usual: false,
-        sets_load: false,
-        of_ca: false,
-        local: false,
-    }
-}
-
-use self::key as plan;
-
 const fn command(
     name: &'static str,
     value: &'static str,
@@ -447,64 +348,6 @@ impl Key {
     /// The key with that name.
     pub fn named(name: &str) -> Option<&'static Self> {
         KEYS.iter().find(|key| key.name == name)
-    }
-
-    /// A key that only one executor has: its name, the name of its value, its kind and its meaning.
-    pub(crate) const fn of_executor(
-        name: &'static str,
-        value: &'static str,
-        kind: Kind,
-        help: &'static str,
-    ) -> Self {
-        scenario(name, value, kind, LOAD, help).sets_load()
-    }
-
-    const fn sets_load(self) -> Self {
-        Self { sets_load: true, ..self }
-    }
-
-    const fn of_ca(self) -> Self {
-        Self { of_ca: true, ..self }
-    }
-
-    const fn local(self) -> Self {
-        Self { local: true, ..self }
-    }
-
-    pub(crate) const fn usual(self) -> Self {
-        Self { usual: true, ..self }
-    }
-
-    pub(crate) const fn short(self, letter: char) -> Self {
-        Self { short: Some(letter), ..self }
-    }
-
-    pub(crate) const fn only_in_files(self) -> Self {
-        Self { has_flag: false, ..self }
-    }
-
-    /// `run_time` as a flag: `run-time`. A flag that gives one value at a time is in the singular; flags of a
-    /// search have no table in their names.
-    pub fn long(&self) -> String {
-        let name = match self.kind {
-            Kind::Thresholds | Kind::Weights => self.name.trim_end_matches('s'),
-            _ => self.name.rsplit('.').next().unwrap_or(self.name),
-        };
-        name.replace('_', "-")
-    }
-
-    /// The environment variable of the flag: `WEC_RUN_TIME`.
-    pub fn variable(&self) -> String {
-        format!("WEC_{}", self.name.replace('.', "_").to_ascii_uppercase())
-    }
-
-    /// Its names in files: its own, or for weights one for each chain.
-    pub(super) fn in_files(&self) -> Vec<String> {
-        match (self.place, self.kind) {
-            (Place::Command, _) => Vec::new(),
-            (_, Kind::Weights) => Chain::ALL.map(|chain| format!("{}.{chain}", self.name)).into(),
-            _ => vec![self.name.to_owned()],
-        }
     }
 }
 

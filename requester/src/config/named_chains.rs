@@ -9,8 +9,7 @@ use std::str::FromStr as _;
 use toml::de::{DeTable, DeValue};
 use wec_chains::{Step, Steps};
 
-use super::scenario::is_name;
-use super::settings::{Mistake, Origin};
+use crate::settings::values::is_name;
 
 /// The key of the tables.
 pub(super) const KEY: &str = "chain";
@@ -96,13 +95,9 @@ impl NamedChains {
         self.wrong.extend(unused);
     }
 
-    /// All errors, with the origin of each offset.
-    pub(super) fn mistakes(self, at: impl Fn(usize) -> Origin) -> impl Iterator<Item = Mistake> {
-        self.wrong.into_iter().map(move |(offset, message)| Mistake {
-            key: KEY.to_owned(),
-            origin: Some(at(offset)),
-            message,
-        })
+    /// All errors, each with the offset of its place in the file.
+    pub(super) fn mistakes(self) -> Vec<(usize, String)> {
+        self.wrong
     }
 }
 

@@ -16,15 +16,15 @@ use wec_store::{Limits, ValidationFault};
 use wec_text::quoted;
 
 use super::flags::PlanOptions;
-use super::scenario::{Push, is_name, scenario};
+use super::scenario::{Push, scenario};
 use super::secrets::Secrets;
-use super::settings::{Mistakes, Scope, Settings};
-use super::values::{any_duration, boolean, duration, list, share, text, whole};
 use super::{client, contact, dialling};
 use crate::guard::Permission;
 use crate::plan::{Challenges, Listen, Patience, Plan};
 use crate::saturation::Bounds;
 use crate::scenario::Scenario;
+use crate::settings::values::{any_duration, boolean, duration, is_name, list, share, text, whole};
+use crate::settings::{Mistakes, Scope, Settings};
 
 /// Values that a command sets itself, whatever flags and files have.
 #[derive(Clone, Debug, Default)]

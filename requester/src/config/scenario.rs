@@ -10,11 +10,11 @@ use wec_record::plan::{Count, MAX_WEIGHT, Stage};
 use wec_record::{Chain, ChallengeType};
 use wec_store::ValidationFault;
 
-use super::settings::Scope;
-use super::values::{any_duration, duration};
 use crate::executor::{self, Load, OnFailure};
 use crate::picker::Weights;
 use crate::scenario::Scenario;
+use crate::settings::Scope;
+use crate::settings::values::{any_duration, duration};
 
 /// What sets the load of scenarios.
 #[derive(Clone, Debug, Default)]
@@ -204,12 +204,6 @@ fn validity(value: &str) -> Result<Duration, String> {
         length if length.subsec_nanos() == 0 => Ok(length),
         _ => Err(format!("{value:?} is not a validity in whole seconds, as in 90d or 36h")),
     }
-}
-
-/// Whether a text can be a scenario's name, which is used in keys, marks and thresholds.
-pub(super) fn is_name(name: &str) -> bool {
-    (1..=40).contains(&name.len())
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
 }
 
 #[cfg(test)]

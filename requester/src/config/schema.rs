@@ -7,7 +7,8 @@
 use serde_json::{Map, Value, json};
 use wec_record::Chain;
 
-use super::keys::{CAPACITY, KEYS, Key, Kind, Place};
+use super::keys::{CAPACITY, KEYS};
+use crate::settings::{Key, Kind, Place};
 
 /// The schema (draft 2020-12) of a plan's file.
 pub fn plan_schema() -> Value {

@@ -9,11 +9,10 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::flags::PlanOptions;
-use super::keys::{Key, Place};
 use super::plan::{Decided, plan};
 use super::secrets::{SOME_KEY, Secrets};
-use super::settings::{Mistake, Mistakes, Origin, Settings};
 use crate::plan::Plan;
+use crate::settings::{Key, Mistake, Mistakes, Origin, Place, Settings};
 
 /// The keys of a session, and the plan that they make wherever it runs.
 #[derive(Clone, Debug)]

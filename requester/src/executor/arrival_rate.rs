@@ -19,16 +19,17 @@ mod run;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
+use wec_acme::Clock;
 use wec_record::plan::{self, RateUnit, Stage, Time};
 
-use self::run::ArrivalLoop;
 use super::config::{self, Rate, rate, rate_in, stages, unit};
 use super::relay::Relay;
-use super::{Context, Executor, Kind, Load, Start};
-use crate::config::Key;
-use crate::config::Kind::{Number, OneOf};
-use crate::config::settings::Scope;
+use super::{ArrivalSchedule, Context, Executor, Gauges, Kind, Load, Start, Workforce};
 use crate::pace::{Ramp, Spacing};
+use crate::permit::Permit;
+use crate::settings::Kind::{Number, OneOf};
+use crate::settings::{Key, Scope};
 
 /// The row of the table of executors.
 pub(super) const KIND: Kind = Kind {
@@ -181,6 +182,29 @@ impl Executor for ArrivalRate {
             Box::pin(runtime.run(stop.clone()))
         })
     }
+}
+
+/// Starts due iterations on its runtime; [`run`] has its loop.
+struct ArrivalLoop {
+    /// Creates the workers.
+    workforce: Arc<dyn Workforce>,
+    /// Counts this runtime's workers and arrivals.
+    gauges: Arc<Gauges>,
+    /// The schedule; must have its first value already.
+    schedule: watch::Receiver<Arc<ArrivalSchedule>>,
+    /// The unit of the rate.
+    unit: RateUnit,
+    /// The spacing of arrivals.
+    spacing: Spacing,
+    /// The run's clock.
+    clock: Clock,
+    /// This runtime's place in the process, from 0, and the number of runtimes n. It starts every n-th
+    /// arrival.
+    place: (u32, u32),
+    /// The connection to the other runtimes.
+    relay: Arc<Relay>,
+    /// Whether arrivals may start.
+    permit: Arc<Permit>,
 }
 
 #[cfg(test)]

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use wec_record::plan::{MAX_RATE, MAX_WORKERS, RateUnit, Stage};
 
-use crate::config::settings::Scope;
-use crate::config::values::{LONGEST, any_duration, whole};
 use crate::pace::Ramp;
+use crate::settings::Scope;
+use crate::settings::values::{LONGEST, any_duration, whole};
 
 /// Default number of workers, for executors with a number of workers.
 pub(super) const WORKERS: u32 = 50;
@@ -158,7 +158,7 @@ fn stage(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::settings::Settings;
+    use crate::settings::Settings;
 
     #[test]
     fn rates_are_read_as_people_write_them() {

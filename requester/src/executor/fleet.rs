@@ -28,10 +28,10 @@ use super::{
     slots_of,
 };
 use crate::alarm::Alarm;
-use crate::config::Key;
-use crate::config::Kind::{Number, Text};
-use crate::config::settings::Scope;
 use crate::pace::Ramp;
+use crate::settings::Key;
+use crate::settings::Kind::{Number, Text};
+use crate::settings::Scope;
 
 /// The row of the table of executors.
 pub(super) const KIND: Kind = Kind {

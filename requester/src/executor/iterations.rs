@@ -6,11 +6,11 @@ use std::time::Duration;
 use wec_record::plan;
 
 use super::{Context, Executor, Kind, Load, Start, config, workers};
-use crate::config::Key;
-use crate::config::Kind::Whole;
-use crate::config::settings::Scope;
-use crate::config::values::whole;
 use crate::pace::Ramp;
+use crate::settings::Key;
+use crate::settings::Kind::Whole;
+use crate::settings::Scope;
+use crate::settings::values::whole;
 
 /// The row of the table of executors.
 pub(super) const KIND: Kind = Kind {

@@ -32,10 +32,10 @@ use super::closed::ClosedModel;
 use super::config::{self, rate_in, stages};
 use super::worker_loop::LoopConfig;
 use super::{ArrivalSchedule, Context, Executor, Gauges, Kind, Load, Start};
-use crate::config::Key;
-use crate::config::Kind::Number;
-use crate::config::settings::Scope;
 use crate::pace::Ramp;
+use crate::settings::Key;
+use crate::settings::Kind::Number;
+use crate::settings::Scope;
 
 /// The row of the table of executors.
 pub(super) const KIND: Kind = Kind {

@@ -7,9 +7,9 @@ use wec_record::plan::{self, MAX_WORKERS, Stage};
 use super::closed::ClosedModel;
 use super::worker_loop::LoopConfig;
 use super::{Context, Executor, Kind, Load, Start, config};
-use crate::config::settings::Scope;
-use crate::config::values::whole;
 use crate::pace::Ramp;
+use crate::settings::Scope;
+use crate::settings::values::whole;
 
 /// The row of the table of executors.
 pub(super) const KIND: Kind =

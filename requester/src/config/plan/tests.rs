@@ -2,8 +2,9 @@ use std::collections::BTreeSet;
 
 use wec_acme::Policy;
 
-use super::super::keys::{KEYS, Key, Place};
+use super::super::keys::KEYS;
 use super::*;
+use crate::settings::{Key, Place};
 
 fn options() -> PlanOptions {
     PlanOptions::default().with("directory", "https://127.0.0.1:14000/dir")

@@ -3,44 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
-use wec_acme::Clock;
-use wec_record::plan::RateUnit;
 use wec_startup::Stop;
 
-use super::super::relay::{Arrival, Inbox, Relay};
-use super::super::{ArrivalSchedule, Gauges, Workforce, slots_of};
+use super::super::relay::{Arrival, Inbox};
+use super::super::slots_of;
+use super::ArrivalLoop;
 use super::pool::WorkerPool;
 use super::position::Position;
 use crate::alarm::Alarm;
-use crate::pace::Spacing;
-use crate::permit::Permit;
 
 /// Interval of looks whether a right to send that has ended holds again, nanoseconds.
 const LOOK_AGAIN_NS: u64 = 10_000_000;
-
-/// Starts due iterations on its runtime.
-pub(super) struct ArrivalLoop {
-    /// Creates the workers.
-    pub(super) workforce: Arc<dyn Workforce>,
-    /// Counts this runtime's workers and arrivals.
-    pub(super) gauges: Arc<Gauges>,
-    /// The schedule; must have its first value already.
-    pub(super) schedule: watch::Receiver<Arc<ArrivalSchedule>>,
-    /// The unit of the rate.
-    pub(super) unit: RateUnit,
-    /// The spacing of arrivals.
-    pub(super) spacing: Spacing,
-    /// The run's clock.
-    pub(super) clock: Clock,
-    /// This runtime's place in the process, from 0, and the number of runtimes n. It starts every n-th
-    /// arrival.
-    pub(super) place: (u32, u32),
-    /// The connection to the other runtimes.
-    pub(super) relay: Arc<Relay>,
-    /// Whether arrivals may start.
-    pub(super) permit: Arc<Permit>,
-}
 
 impl ArrivalLoop {
     /// Runs until the last iteration has ended after `stop.finish`.

@@ -1,58 +1,128 @@
-//! Collects values from flags and environment, file and defaults, in this order of precedence.
+//! Takes values from files and sessions, by the table of keys, and shows errors with the names of the table.
 //!
-//! Reading continues after an error. Every value has its origin, so that each error is reported with its
-//! file, line and key, and all errors together.
+//! Flags and their environment variables override a file, which overrides defaults.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 use wec_text::{bounded, visible};
 
-use super::keys::{
-    CAPACITY, FLAGS_ONLY, KEYS, Key, OF_FILES, OF_SCENARIOS, Place, WEIGHTS, flag_of, variable_of,
-};
+use super::keys::{CAPACITY, FLAGS_ONLY, KEYS, OF_FILES, OF_SCENARIOS, WEIGHTS, flag_of, variable_of};
 use super::named_chains::{self, NamedChains};
-use super::suggestion::{self, nearest};
+use crate::settings::{Key, Mistake, Mistakes, Origin, Place, SCENARIOS, Settings, nearest};
 
-/// The origin of a value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// A command line flag.
-    Flag,
-    /// The environment variable that stands for the flag.
-    Variable,
-    /// A line of the configuration file.
-    File {
-        /// The file's path as it was given.
-        path: String,
-        /// Line, from 1.
-        line: usize,
-    },
-    /// A session on the board.
-    Session,
-}
+/// The parser's name for a repeated key or table.
+const DUPLICATE: &str = "duplicate key";
 
-impl Origin {
-    /// 0 for what is in no file.
-    const fn line(&self) -> usize {
-        match self {
-            Self::File { line, .. } => *line,
-            Self::Flag | Self::Variable | Self::Session => 0,
+impl Settings {
+    /// Reads a configuration file. Unknown keys and repeated keys are errors. `named_by` is the origin of its path.
+    pub(super) fn file(&mut self, path: &Path, named_by: Origin) {
+        let shown = path.display().to_string();
+        match std::fs::read_to_string(path) {
+            Ok(text) => self.text(&shown, &text),
+            Err(error) => {
+                self.set_partial();
+                self.mistake_at("config", named_by, format!("cannot read {shown}: {error}"));
+            }
         }
     }
-}
 
-/// One error of the configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mistake {
-    /// The key as written in a file (`run_time`).
-    pub key: String,
-    /// The origin; none if the value is missing.
-    pub origin: Option<Origin>,
-    /// What is wrong, and what is allowed.
-    pub message: String,
+    /// As [`Settings::file`], for a text already read; `path` is for messages.
+    pub fn text(&mut self, path: &str, text: &str) {
+        let names = |keys: &'static [String]| keys.iter().map(String::as_str).collect::<Vec<_>>();
+        self.text_with(path, text, &names(&OF_FILES), &names(&OF_SCENARIOS));
+    }
+
+    /// As [`Settings::text`], for a file with the keys `top`, and in scenarios those of `scenario`.
+    fn text_with(&mut self, path: &str, text: &str, top: &[&str], scenario: &[&str]) {
+        let at = |offset: usize| Origin::File {
+            path: path.into(),
+            line: text.as_bytes()[..offset.min(text.len())].iter().filter(|byte| **byte == b'\n').count() + 1,
+        };
+        let (table, errors) = DeTable::parse_recoverable(text);
+        if !errors.is_empty() {
+            self.set_partial();
+        }
+        // Values that the parser made from a broken line are not reported.
+        let mut broken = Vec::new();
+        for error in errors {
+            let origin = at(error.span().map_or(0, |span| span.start));
+            broken.push(origin.clone());
+            let culprit =
+                error.span().and_then(|span| text.get(span)).filter(|_| error.message() == DUPLICATE);
+            let message = match culprit {
+                Some(key) => format!("{} was given before: give it once", key.trim()),
+                None => error.message().into(),
+            };
+            self.mistake_at("", origin, message);
+        }
+        let mut chains = NamedChains::of(table.get_ref());
+        let mut found = Vec::new();
+        flatten(table.get_ref(), "", &mut found);
+        found.retain(|found| found.key != named_chains::KEY);
+        found.sort_by_key(|found: &Found| found.offset);
+        for Found { key, offset, elements, value } in found {
+            let origin = at(offset);
+            if broken.contains(&origin) {
+                continue;
+            }
+            // `scenarios.NAME.KEY`: only the key is checked.
+            let (last, known) = match key.strip_prefix(SCENARIOS).and_then(|rest| rest.split_once('.')) {
+                Some((_, last)) => (last, scenario),
+                None => (key.as_str(), top),
+            };
+            if !known.contains(&last) {
+                let message = unknown(&key, last, known, top);
+                self.mistake_at(&key, origin, message);
+                continue;
+            }
+            match value {
+                Ok(value) => self.add(key, value, origin, elements.into_iter().map(at).collect()),
+                Err(message) => self.mistake_at(&key, origin, message),
+            }
+        }
+        chains.resolve(self.texts_mut());
+        for (offset, message) in chains.mistakes() {
+            self.mistake_at(named_chains::KEY, at(offset), message);
+        }
+    }
+
+    /// Takes the keys of a session. What has been given already overrides them. Unknown keys are errors.
+    pub(super) fn session(&mut self, keys: &BTreeMap<String, String>) {
+        let names = |keys: &'static [String]| keys.iter().map(String::as_str).collect::<Vec<_>>();
+        let (top, scenario) = (names(&OF_FILES), names(&OF_SCENARIOS));
+        for (key, value) in keys {
+            let (last, known) = match key.strip_prefix(SCENARIOS).and_then(|rest| rest.split_once('.')) {
+                Some((_, last)) => (last, &scenario),
+                None => (key.as_str(), &top),
+            };
+            if !known.contains(&last) {
+                let message = unknown(key, last, known, &top);
+                self.mistake_at(key, Origin::Session, message);
+                continue;
+            }
+            self.add(key.clone(), value.clone(), Origin::Session, Vec::new());
+        }
+    }
+
+    /// Keys of the table that were never read, so that giving them would have no effect.
+    pub fn unread(&self) -> Vec<&'static Key> {
+        let is_read = |key: &&Key| key.in_files().iter().all(|name| self.read().contains(name));
+        KEYS.iter().filter(|key| !is_read(key)).collect()
+    }
+
+    /// Succeeds if there are no errors.
+    ///
+    /// # Errors
+    /// All errors so far.
+    pub fn finish(self) -> Result<(), Mistakes> {
+        // A key that is not in the table could never be given.
+        let unknown = self.read().iter().find(|name| !OF_FILES.contains(name));
+        debug_assert!(unknown.is_none(), "{unknown:?} is not in the table of keys");
+        self.without_mistakes()
+    }
 }
 
 impl fmt::Display for Mistake {
@@ -73,375 +143,6 @@ impl fmt::Display for Mistake {
             }
         };
         f.write_str(&bounded(&visible(&text)))
-    }
-}
-
-/// All errors of the configuration, one per line.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Mistakes(pub Vec<Mistake>);
-
-impl fmt::Display for Mistakes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, mistake) in self.0.iter().enumerate() {
-            if index > 0 {
-                f.write_str("\n")?;
-            }
-            write!(f, "{mistake}")?;
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for Mistakes {}
-
-/// The values given so far, by key, and their errors.
-#[derive(Debug, Default)]
-pub struct Settings {
-    given: BTreeMap<String, (String, Origin)>,
-    /// For each key in the file, including those that a flag overrides, the places of the elements if its
-    /// value is a list.
-    elements: BTreeMap<String, Vec<Origin>>,
-    /// The keys that were read, whether or not they were given, without the names of scenarios.
-    read: BTreeSet<String>,
-    mistakes: Vec<Mistake>,
-    /// Whether a file could not be read completely: missing values may be in it.
-    partial: bool,
-}
-
-impl Settings {
-    /// Sets the value of a flag; it overrides the file.
-    pub fn flag(&mut self, key: &str, value: &str) {
-        self.give(key, value, Origin::Flag);
-    }
-
-    /// Sets the value of a flag or of its environment variable; it overrides the file.
-    pub(super) fn give(&mut self, key: &str, value: &str, origin: Origin) {
-        self.given.insert(key.into(), (value.into(), origin));
-    }
-
-    /// Reads a configuration file. Unknown keys and repeated keys are errors. `named_by` is the origin of its path.
-    pub(super) fn file(&mut self, path: &Path, named_by: Origin) {
-        let shown = path.display().to_string();
-        match std::fs::read_to_string(path) {
-            Ok(text) => self.text(&shown, &text),
-            Err(error) => {
-                self.partial = true;
-                self.mistakes.push(Mistake {
-                    key: "config".into(),
-                    origin: Some(named_by),
-                    message: format!("cannot read {shown}: {error}"),
-                });
-            }
-        }
-    }
-
-    /// As [`Settings::file`], for a text already read; `path` is for messages.
-    pub fn text(&mut self, path: &str, text: &str) {
-        let names = |keys: &'static [String]| keys.iter().map(String::as_str).collect::<Vec<_>>();
-        self.text_with(path, text, &names(&OF_FILES), &names(&OF_SCENARIOS));
-    }
-
-    /// As [`Settings::text`], for a file with the keys `top`, and in scenarios those of `scenario`.
-    fn text_with(&mut self, path: &str, text: &str, top: &[&str], scenario: &[&str]) {
-        let at = |offset: usize| Origin::File {
-            path: path.into(),
-            line: text.as_bytes()[..offset.min(text.len())].iter().filter(|byte| **byte == b'\n').count() + 1,
-        };
-        let (table, errors) = DeTable::parse_recoverable(text);
-        self.partial |= !errors.is_empty();
-        // Values that the parser made from a broken line are not reported.
-        let mut broken = Vec::new();
-        for error in errors {
-            let origin = at(error.span().map_or(0, |span| span.start));
-            broken.push(origin.clone());
-            let culprit =
-                error.span().and_then(|span| text.get(span)).filter(|_| error.message() == DUPLICATE);
-            let message = match culprit {
-                Some(key) => format!("{} was given before: give it once", key.trim()),
-                None => error.message().into(),
-            };
-            self.mistakes.push(Mistake { key: String::new(), origin: Some(origin), message });
-        }
-        let mut chains = NamedChains::of(table.get_ref());
-        let mut found = Vec::new();
-        flatten(table.get_ref(), "", &mut found);
-        found.retain(|found| found.key != named_chains::KEY);
-        found.sort_by_key(|found: &Found| found.offset);
-        for Found { key, offset, elements, value } in found {
-            let origin = at(offset);
-            if broken.contains(&origin) {
-                continue;
-            }
-            // `scenarios.NAME.KEY`: only the key is checked.
-            let (last, known) = match key.strip_prefix(SCENARIOS).and_then(|rest| rest.split_once('.')) {
-                Some((_, last)) => (last, scenario),
-                None => (key.as_str(), top),
-            };
-            if !known.contains(&last) {
-                let message = unknown(&key, last, known, top);
-                self.mistakes.push(Mistake { key, origin: Some(origin), message });
-                continue;
-            }
-            match value {
-                Ok(value) => {
-                    self.elements.insert(key.clone(), elements.into_iter().map(at).collect());
-                    self.given.entry(key).or_insert((value, origin));
-                }
-                Err(message) => self.mistakes.push(Mistake { key, origin: Some(origin), message }),
-            }
-        }
-        chains.resolve(self.given.iter_mut().map(|(key, (value, _))| (key, value)));
-        self.mistakes.extend(chains.mistakes(at));
-    }
-
-    /// Takes the keys of a session. What has been given already overrides them. Unknown keys are errors.
-    pub(super) fn session(&mut self, keys: &BTreeMap<String, String>) {
-        let names = |keys: &'static [String]| keys.iter().map(String::as_str).collect::<Vec<_>>();
-        let (top, scenario) = (names(&OF_FILES), names(&OF_SCENARIOS));
-        for (key, value) in keys {
-            let (last, known) = match key.strip_prefix(SCENARIOS).and_then(|rest| rest.split_once('.')) {
-                Some((_, last)) => (last, &scenario),
-                None => (key.as_str(), &top),
-            };
-            if !known.contains(&last) {
-                let message = unknown(key, last, known, &top);
-                self.mistakes.push(Mistake { key: key.clone(), origin: Some(Origin::Session), message });
-                continue;
-            }
-            self.elements.insert(key.clone(), Vec::new());
-            self.given.entry(key.clone()).or_insert_with(|| (value.clone(), Origin::Session));
-        }
-    }
-
-    /// The values given so far, by key, as text.
-    pub(super) fn texts(&self) -> BTreeMap<String, String> {
-        self.given.iter().map(|(key, (text, _))| (key.clone(), text.clone())).collect()
-    }
-
-    /// The value of `key`, read by `parse`; none if it was not given or is wrong, which is recorded.
-    pub fn take<T>(&mut self, key: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
-        self.asked(key);
-        let (text, origin) = self.given.get(key)?;
-        match parse(text) {
-            Ok(value) => Some(value),
-            Err(message) => {
-                let message = suggestion::with_nearest(wec_text::with_cut(message, text), text);
-                let mistake = Mistake { key: key.into(), origin: Some(origin.clone()), message };
-                self.mistakes.push(mistake);
-                None
-            }
-        }
-    }
-
-    /// The values of a list, each read by `parse`; none if the list was not given or any value is wrong. Each
-    /// wrong value is recorded once, with its place in the list and, from a file, its own line, however many
-    /// scenarios read it.
-    pub fn take_list<T>(
-        &mut self,
-        key: &str,
-        item: &str,
-        parse: impl Fn(&str) -> Result<T, Vec<String>>,
-    ) -> Option<Vec<T>> {
-        self.asked(key);
-        let (text, origin) = self.given.get(key)?;
-        let lines = self.elements.get(key).filter(|_| matches!(origin, Origin::File { .. }));
-        let mut values = Vec::new();
-        let mut mistakes = Vec::new();
-        let mut right = true;
-        for (index, text) in text.split(',').map(str::trim).filter(|text| !text.is_empty()).enumerate() {
-            match parse(text) {
-                Ok(value) => values.push(value),
-                Err(messages) => {
-                    right = false;
-                    let which = format!("{item} {}: ", index + 1);
-                    let told = |known: &Mistake| known.key == key && known.message.starts_with(&which);
-                    if self.mistakes.iter().any(told) {
-                        continue;
-                    }
-                    let origin = lines.and_then(|lines| lines.get(index)).unwrap_or(origin);
-                    mistakes.extend(messages.into_iter().map(|message| Mistake {
-                        key: key.into(),
-                        origin: Some(origin.clone()),
-                        message: format!("{which}{}", wec_text::with_cut(message, text)),
-                    }));
-                }
-            }
-        }
-        self.mistakes.extend(mistakes);
-        right.then_some(values)
-    }
-
-    /// Records that a key was read. A key that is not in the table could never be given.
-    fn asked(&mut self, key: &str) {
-        let name =
-            key.strip_prefix(SCENARIOS).and_then(|rest| rest.split_once('.')).map_or(key, |(_, key)| key);
-        debug_assert!(OF_FILES.iter().any(|known| known == name), "{name} is not in the table of keys");
-        self.read.insert(name.to_owned());
-    }
-
-    /// Keys of the table that were never read, so that giving them would have no effect.
-    pub fn unread(&self) -> Vec<&'static Key> {
-        let is_read = |key: &&Key| key.in_files().iter().all(|name| self.read.contains(name));
-        KEYS.iter().filter(|key| !is_read(key)).collect()
-    }
-
-    /// Records an error of `key` that is not an error of its form.
-    pub fn mistake(&mut self, key: &str, message: impl Into<String>) {
-        let origin = self.origin(key);
-        self.mistakes.push(Mistake { key: key.into(), origin, message: message.into() });
-    }
-
-    /// Records an error of each of these keys that was given, for all scenarios or for one of them.
-    pub fn refuse(&mut self, keys: &[&str], message: impl Fn(&str) -> String) {
-        let scenarios = self.scenarios();
-        for key in keys {
-            let own = scenarios.iter().map(|name| format!("{SCENARIOS}{name}.{key}"));
-            for given in own.chain([(*key).to_owned()]) {
-                if self.is_given(&given) {
-                    self.mistake(&given, message(key));
-                }
-            }
-        }
-    }
-
-    /// Records an error of a value, which is therefore not set.
-    pub(super) fn mistake_at(&mut self, key: &str, origin: Origin, message: impl Into<String>) {
-        self.mistakes.push(Mistake { key: key.into(), origin: Some(origin), message: message.into() });
-    }
-
-    /// The origin of a key, or of the first key of its table.
-    fn origin(&self, key: &str) -> Option<Origin> {
-        let table = format!("{key}.");
-        let of_table = self
-            .given
-            .range(table.clone()..)
-            .take_while(|(key, _)| key.starts_with(&table))
-            .map(|(_, given)| given);
-        self.given
-            .get(key)
-            .into_iter()
-            .chain(of_table)
-            .map(|(_, origin)| origin.clone())
-            .min_by_key(Origin::line)
-    }
-
-    /// Whether `key` was given at all.
-    pub fn is_given(&self, key: &str) -> bool {
-        self.given.contains_key(key)
-    }
-
-    /// The names of the scenarios that a file has tables for.
-    pub fn scenarios(&self) -> Vec<String> {
-        let names = self.given.keys().filter_map(|key| key.strip_prefix(SCENARIOS)?.split_once('.'));
-        let mut names: Vec<String> = names.map(|(name, _)| name.to_owned()).collect();
-        names.dedup();
-        names
-    }
-
-    /// Succeeds if there are no errors.
-    ///
-    /// # Errors
-    /// All errors so far.
-    pub fn finish(mut self) -> Result<(), Mistakes> {
-        // Errors of the top level were recorded once for each scenario.
-        let mut told = Vec::new();
-        self.mistakes.retain(|mistake| !(self.partial && mistake.message.starts_with(MISSING)));
-        self.mistakes.retain(|mistake| !told.contains(mistake) && (told.push(mistake.clone()), true).1);
-        if self.mistakes.is_empty() { Ok(()) } else { Err(Mistakes(self.mistakes)) }
-    }
-}
-
-/// Start of the message about a missing value.
-pub const MISSING: &str = "missing: ";
-
-/// Prefix of the keys of scenarios; a name and a dot follow.
-const SCENARIOS: &str = "scenarios.";
-/// The parser's name for a repeated key or table.
-const DUPLICATE: &str = "duplicate key";
-
-/// The settings for one scenario: flags override its own table, which overrides the file's top level.
-pub struct Scope<'a> {
-    settings: &'a mut Settings,
-    scenario: Option<&'a str>,
-}
-
-impl<'a> Scope<'a> {
-    /// For this scenario; if none, for the top level only.
-    pub fn of(settings: &'a mut Settings, scenario: Option<&'a str>) -> Self {
-        Self { settings, scenario }
-    }
-
-    /// As [`Settings::take`].
-    pub fn take<T>(&mut self, key: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
-        self.settings.take(&self.key(key), parse)
-    }
-
-    /// As [`Settings::take_list`].
-    pub fn take_list<T>(
-        &mut self,
-        key: &str,
-        item: &str,
-        parse: impl Fn(&str) -> Result<T, Vec<String>>,
-    ) -> Option<Vec<T>> {
-        self.settings.take_list(&self.key(key), item, parse)
-    }
-
-    /// As [`Settings::mistake`]. If the key was not given, the error has the place where the scenario begins.
-    pub fn mistake(&mut self, key: &str, message: impl Into<String>) {
-        let own = self.own(key);
-        let given = Some(self.key(key)).filter(|key| self.settings.is_given(key));
-        let tables =
-            [own.clone(), key.to_owned()].into_iter().find(|key| self.settings.origin(key).is_some());
-        if let Some(place) = given.or(tables) {
-            return self.settings.mistake(&place, message);
-        }
-        let origin = self.beginning();
-        self.settings.mistakes.push(Mistake { key: own, origin, message: message.into() });
-    }
-
-    /// Records an error of the scenario itself, with the place where it begins.
-    pub fn mistake_of_all(&mut self, message: impl Into<String>) {
-        let (origin, key) = (self.beginning(), self.own("").trim_end_matches('.').to_owned());
-        self.settings.mistakes.push(Mistake { key, origin, message: message.into() });
-    }
-
-    /// The place of the scenario's first own key.
-    fn beginning(&self) -> Option<Origin> {
-        self.settings.origin(&format!("{SCENARIOS}{}", self.scenario?))
-    }
-
-    /// Whether it was given, for this scenario or for all.
-    pub fn is_given(&self, key: &str) -> bool {
-        self.settings.is_given(&self.key(key))
-    }
-
-    /// Whether it was given for this scenario itself, or by a flag.
-    pub fn is_own(&self, key: &str) -> bool {
-        self.settings.is_given(&self.own(key)) || self.is_flag(key)
-    }
-
-    /// Whether a flag, or its environment variable, gave it.
-    pub fn is_flag(&self, key: &str) -> bool {
-        matches!(self.settings.given.get(key), Some((_, Origin::Flag | Origin::Variable)))
-    }
-
-    /// Whether the file gives it for this scenario, whatever flags are given.
-    pub fn is_in_file(&self, key: &str) -> bool {
-        let elements = &self.settings.elements;
-        elements.contains_key(&self.own(key)) || elements.contains_key(key)
-    }
-
-    fn own(&self, key: &str) -> String {
-        match self.scenario {
-            Some(scenario) => format!("{SCENARIOS}{scenario}.{key}"),
-            None => key.to_owned(),
-        }
-    }
-
-    /// The full name of `key` with its value.
-    fn key(&self, key: &str) -> String {
-        let own = self.own(key);
-        if self.settings.is_given(&own) && !self.is_flag(key) { own } else { key.to_owned() }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Suggestions for mistyped keys and values.
 
 /// The most similar known key.
-pub(super) fn nearest<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
     known
         .iter()
         .map(|candidate| (strsim::damerau_levenshtein(key, candidate), *candidate))
@@ -15,7 +15,7 @@ const LISTS: [&str; 3] = ["one of ", "there are ", ": expected "];
 
 /// The message, with the value that was probably meant if the message lists what is allowed: `… one of a, b or c`. `typed`
 /// is one value or several with commas, each perhaps with a weight.
-pub(super) fn with_nearest(message: String, typed: &str) -> String {
+pub(crate) fn with_nearest(message: String, typed: &str) -> String {
     let Some(listed) = LISTS.iter().find_map(|before| Some(message.split_once(before)?.1)) else {
         return message;
     };

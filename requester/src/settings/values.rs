@@ -58,6 +58,12 @@ pub(crate) fn share(value: &str) -> Result<f64, String> {
     if percent > 0.0 && percent <= 100.0 { Ok(percent / 100.0) } else { Err(wrong()) }
 }
 
+/// Whether a text can be a scenario's name, which is used in keys, marks and thresholds.
+pub(crate) fn is_name(name: &str) -> bool {
+    (1..=40).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
