@@ -42,6 +42,7 @@ use wec_startup::{Exit, Stop, Undisclosed, node_name, parse_node_name, say, show
 
 use self::admin::{Admin, AdminAt, parse_admin};
 use self::this_agent::Agent;
+use crate::label::parse_label;
 
 const AGENT: &str = "Agent";
 /// How long to wait for the earlier process of this agent to be seen as dead, which takes 10 s.
@@ -109,12 +110,6 @@ pub(crate) struct Options {
 
 fn parse_secret(text: &str) -> Result<SecretRef, String> {
     text.parse()
-}
-
-pub(crate) fn parse_label(text: &str) -> Result<(String, String), String> {
-    let pair = text.split_once('=').filter(|(key, _)| !key.trim().is_empty());
-    let (key, value) = pair.ok_or("is not KEY=VALUE, as in disk=ssd")?;
-    Ok((key.trim().to_owned(), value.trim().to_owned()))
 }
 
 /// What an agent may use for sessions, by its own configuration.

@@ -15,6 +15,7 @@ mod fleet;
 mod here;
 mod junit;
 mod kept_page;
+mod label;
 mod log;
 mod mark;
 mod model;

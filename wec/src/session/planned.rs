@@ -14,7 +14,7 @@ use wec_requester::SessionKeys;
 use wec_startup::{parse_node_name, parse_session_id, report, say};
 
 use super::{Mistaken, Way, escaped};
-use crate::agent::parse_label;
+use crate::label::parse_label;
 
 /// Flags of a planned session.
 const PLAN: &str = "The session";
