@@ -40,7 +40,7 @@ use wec_record::wire::{event_to_wire, load_to_wire, state_to_wire};
 
 use self::codec::{Bearer, chain};
 use self::connection::{CONNECT, Connection, Event, next_event, open_within};
-use crate::intake::{BATCH, Counts, Entry, Intake};
+use crate::intake::{BATCH, Entry, Intake};
 use crate::losses::Losses;
 use crate::numbered::{Batch, Numbering};
 use crate::spool::{Frame, Owner, Spool};
@@ -231,10 +231,7 @@ impl Sink for GrpcSink {
     }
 
     fn health(&self) -> Health {
-        let Counts { pushed, waiting, lost } = self.intake.counts();
-        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let lost_why = lost.last_why().map(str::to_owned).or(told.lost_why);
-        Health { pushed, queued: told.queued + waiting, lost: told.lost + lost.total(), lost_why, ..told }
+        self.intake.health(&self.told)
     }
 }
 

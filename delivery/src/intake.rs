@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 use wec_record::{ChainResult, Event, LoadSample, StateCounts, ValidationHit};
 
+use crate::Health;
 use crate::losses::Losses;
 
 /// How long records gather after the first of a batch.
@@ -82,10 +83,10 @@ struct Waiting {
 
 /// Results and hits so far, those that wait here, and losses that nobody has collected yet.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Counts {
-    pub(crate) pushed: u64,
-    pub(crate) waiting: u64,
-    pub(crate) lost: Losses,
+struct Counts {
+    pushed: u64,
+    waiting: u64,
+    lost: Losses,
 }
 
 impl Intake {
@@ -146,7 +147,15 @@ impl Intake {
         }
     }
 
-    pub(crate) fn counts(&self) -> Counts {
+    /// The state of the delivery: what is here, and what the pump has reported of the rest.
+    pub(crate) fn health(&self, told: &Mutex<Health>) -> Health {
+        let Counts { pushed, waiting, lost } = self.counts();
+        let told = told.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let lost_why = lost.last_why().map(str::to_owned).or(told.lost_why);
+        Health { pushed, queued: told.queued + waiting, lost: told.lost + lost.total(), lost_why, ..told }
+    }
+
+    fn counts(&self) -> Counts {
         let waiting = self.lock();
         let counted = waiting.entries.iter().filter(|entry| entry.is_counted()).count();
         Counts { pushed: waiting.pushed, waiting: counted as u64, lost: waiting.lost.clone() }

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use wec_clock::Clock;
 use wec_record::{ChainResult, Event, Record};
 
-use crate::intake::{BATCH, Counts, Entry, GATHER, Intake};
+use crate::intake::{BATCH, Entry, GATHER, Intake};
 use crate::numbered::Numbering;
 use crate::{Health, Sink};
 
@@ -20,18 +20,10 @@ type Deliver = Box<dyn Fn(Vec<Record>) -> Result<(), Vec<Record>> + Send>;
 #[derive(Debug)]
 pub struct LocalSink {
     intake: Arc<Intake>,
-    told: Arc<Mutex<Told>>,
+    /// What has left the intake.
+    told: Arc<Mutex<Health>>,
     stop: CancellationToken,
     pump: Mutex<Option<JoinHandle<()>>>,
-}
-
-/// Results and hits that have left the intake, by outcome.
-#[derive(Clone, Debug, Default)]
-struct Told {
-    delivered: u64,
-    held: u64,
-    lost: u64,
-    lost_why: Option<String>,
 }
 
 impl LocalSink {
@@ -84,23 +76,13 @@ impl Sink for LocalSink {
     }
 
     fn health(&self) -> Health {
-        let Counts { pushed, waiting, lost } = self.intake.counts();
-        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Health {
-            pushed,
-            delivered: told.delivered,
-            queued: waiting + told.held,
-            spooled: 0,
-            lost: lost.total() + told.lost,
-            lost_why: lost.last_why().map(str::to_owned).or(told.lost_why),
-            trouble: (told.held > 0).then(|| "analytics is behind".to_owned()),
-        }
+        self.intake.health(&self.told)
     }
 }
 
 struct Pump {
     intake: Arc<Intake>,
-    told: Arc<Mutex<Told>>,
+    told: Arc<Mutex<Health>>,
     stop: CancellationToken,
     node: String,
     clock: Clock,
@@ -144,7 +126,10 @@ impl Pump {
             }
         }
         let held = counted_in(&self.held);
-        self.tell(|told| told.held = held);
+        self.tell(|told| {
+            told.queued = held;
+            told.trouble = (held > 0).then(|| "analytics is behind".to_owned());
+        });
         self.held.is_empty()
     }
 
@@ -163,7 +148,7 @@ impl Pump {
         (batch.first..).zip(batch.entries).map(record).collect()
     }
 
-    fn tell(&self, change: impl FnOnce(&mut Told)) {
+    fn tell(&self, change: impl FnOnce(&mut Health)) {
         change(&mut self.told.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
