@@ -3,7 +3,7 @@
 mod tables;
 mod whose_time;
 
-use wec_figures::outcome::{outcome, threshold_value, verdict_of};
+use wec_figures::outcome::{missing, outcome, threshold_value, verdict_of};
 use wec_figures::snapshot::{
     FailureFigures, FailureScope, GapFigures, GeneratorFigures, ObservedFigures, Snapshot, ThresholdResult,
 };
@@ -147,27 +147,8 @@ fn push_notes(text: &mut String, snapshot: &Snapshot, prose: impl Fn(String) -> 
         )));
     }
     push_warnings(text, snapshot, &prose);
-    let missing = &snapshot.missing;
-    for (count, what) in [
-        (
-            state.unwritten,
-            "changes of the state were not written to its database: the CA made them, the database lacks them",
-        ),
-        (
-            missing.lost_results,
-            "results were lost by their senders; the log's `lost` records have the reason",
-        ),
-        (missing.unknown_chains, "results are of unknown chains and are in no chain's row"),
-        (missing.other_warnings, "warnings have further causes and are only in the log"),
-        (missing.unknown_records, "records have an unknown kind or value and are only in the log"),
-        (missing.clamped_times, "times above one hour were counted as one hour"),
-        (missing.observed_left_out, "series to observe were left out: choose with --observe-series"),
-        (missing.other_observed, "samples of observed series beyond the first 256 are only in the log"),
-        (missing.other_endpoints, "requests are in the row `other`: too many endpoints"),
-    ] {
-        if count > 0 {
-            text.push_str(&prose(format!("Attention: {count} {what}\n")));
-        }
+    for (count, what) in missing(snapshot) {
+        text.push_str(&prose(format!("Attention: {count} {what}\n")));
     }
 }
 

@@ -27,6 +27,7 @@ mod choice;
 mod choices;
 mod composed;
 mod context;
+mod downloadable;
 mod failing;
 mod issuance;
 mod linger;

@@ -4,7 +4,7 @@ use wec_record::threshold::Unit;
 use wec_record::{Mark, MarkBy, MarkWhat, RunOutcome};
 
 use crate::never_succeeded::{cause, nothing_issued};
-use crate::snapshot::{Snapshot, ThresholdResult};
+use crate::snapshot::{Missing, Snapshot, ThresholdResult};
 use crate::wording::{counted, duration};
 
 /// The outcome of the run.
@@ -88,6 +88,45 @@ pub fn threshold_value(result: &ThresholdResult) -> String {
         _ if result.unit == Unit::Count => value,
         _ => format!("{value}, N {}", result.n),
     }
+}
+
+/// What the figures do not include, for people: how many, and of what.
+pub fn missing(snapshot: &Snapshot) -> impl Iterator<Item = (u64, &'static str)> {
+    let Missing {
+        lost_results,
+        unknown_chains,
+        unknown_records,
+        other_warnings,
+        clamped_times,
+        other_endpoints,
+        other_failures,
+        dropped_marks,
+        other_scenarios,
+        observed_left_out,
+        other_observed,
+        outside_series,
+        // A hit may come before the record of its authorization.
+        unjoined_hits: _,
+    } = snapshot.missing;
+    let all = [
+        (
+            snapshot.state.unwritten,
+            "changes of the state were not written to its database: the CA made them, the database lacks them",
+        ),
+        (lost_results, "results were lost by their senders; the log's `lost` records have the reason"),
+        (unknown_chains, "results are of unknown chains and are in no chain's row"),
+        (other_warnings, "warnings have further causes and are only in the log"),
+        (unknown_records, "records have an unknown kind or value and are only in the log"),
+        (clamped_times, "times above one hour were counted as one hour"),
+        (observed_left_out, "series to observe were left out: choose with --observe-series"),
+        (other_observed, "samples of observed series beyond the first 256 are only in the log"),
+        (other_endpoints, "requests are in the row `other`: too many endpoints"),
+        (other_failures, "failures are in the row `other`: too many kinds"),
+        (dropped_marks, "marks are not listed: too many"),
+        (other_scenarios, "samples of scenarios beyond the first 64 are only in the log"),
+        (outside_series, "records have times outside of the charts"),
+    ];
+    all.into_iter().filter(|(count, _)| *count > 0)
 }
 
 /// The result of a threshold, as a word.

@@ -296,27 +296,13 @@ impl<R: Read> Reader<R> {
                 self.stop();
                 return Ok(None);
             }
-            let Some(length) = length_of(self.rest()) else {
-                if self.ended {
-                    self.stop();
-                    return Ok(None);
-                }
-                if let Some((place, why)) = self.fill()? {
-                    return Ok(Some(Found::Damaged(place, why)));
-                }
-                continue;
+            let length = length_of(self.rest());
+            let is_whole = match length {
+                Some(Some((head, length))) => self.rest().len() >= head + length,
+                Some(None) => true,
+                None => false,
             };
-            let Some((head, length)) = length else {
-                self.number += 1;
-                let place = self.place();
-                self.used(1);
-                self.lost = true;
-                if !self.doubtful {
-                    return Ok(Some(Found::Damaged(place, "its length is not possible".to_owned())));
-                }
-                continue;
-            };
-            if self.rest().len() < head + length {
+            if !is_whole {
                 if self.ended {
                     self.stop();
                     return Ok(None);
@@ -326,6 +312,16 @@ impl<R: Read> Reader<R> {
                 }
                 continue;
             }
+            let Some((head, length)) = length.flatten() else {
+                self.number += 1;
+                let place = self.place();
+                self.used(1);
+                self.lost = true;
+                if !self.doubtful {
+                    return Ok(Some(Found::Damaged(place, "its length is not possible".to_owned())));
+                }
+                continue;
+            };
             let place = self.place();
             let message = &self.buffer[self.at + head..self.at + head + length];
             if message.starts_with(&MARK_START[1..]) {

@@ -17,7 +17,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use wec_figures::aggregate::Aggregate;
-use wec_figures::outcome::outcome;
+use wec_figures::outcome::{missing, outcome};
 use wec_figures::snapshot::{ChainFigures, Snapshot};
 use wec_figures::wording::{counted, duration as time_text, rate as rate_text};
 use wec_record::{Chain, RunOutcome};
@@ -201,26 +201,7 @@ fn warnings(page: &mut String, snapshot: &Snapshot, problems: &[String]) {
         lines.extend(generator.limits.iter().take(5).map(|limit| limit.reason.clone()));
     }
     lines.extend(snapshot.never_succeeded.iter().map(|chain| chain.why.clone()));
-    let missing = &snapshot.missing;
-    for (count, what) in [
-        (snapshot.state.unwritten, "changes of the state were not written to its database"),
-        (
-            missing.lost_results,
-            "results were lost by their senders; the log's `lost` records have the reason",
-        ),
-        (missing.unknown_chains, "results are of unknown chains and are in no chain's row"),
-        (missing.other_warnings, "warnings have further causes and are only in the log"),
-        (missing.unknown_records, "records have an unknown kind or value and are only in the log"),
-        (missing.clamped_times, "times above one hour were counted as one hour"),
-        (missing.other_endpoints, "requests are in the row `other`: too many endpoints"),
-        (missing.other_failures, "failures are in the row `other`: too many kinds"),
-        (missing.dropped_marks, "marks are not listed: too many"),
-        (missing.outside_series, "records have times outside of the charts"),
-    ] {
-        if count > 0 {
-            lines.push(format!("{count} {what}."));
-        }
-    }
+    lines.extend(missing(snapshot).map(|(count, what)| format!("{count} {what}.")));
     lines.extend(snapshot.warnings.iter().take(10).map(|warning| {
         let times = if warning.count == 1 { String::new() } else { format!(" ({} times)", warning.count) };
         format!("The load tester: {} of {}: {}{times}", warning.level, warning.nodes.join(", "), warning.text)

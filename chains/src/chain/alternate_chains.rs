@@ -7,31 +7,15 @@ use wec_acme::Failure;
 use wec_store::{Claim, StoredCertificate};
 
 use crate::scene::{Outcome, Scene};
-use crate::{rest, steps};
+use crate::{downloadable, steps};
 
 /// The alternate chains that are downloaded.
 const MOST_CHAINS: usize = 10;
 
 pub(crate) async fn run(scene: &mut Scene<'_>) -> Result<Outcome, Failure> {
-    let context = scene.context;
-    let Some(claim) = context.state.claim_certificate() else { return Ok(Outcome::NothingToDo) };
-    if claim.url.is_empty() {
-        // Stored by an earlier version.
-        claim.release();
-        return Ok(Outcome::NothingToDo);
-    }
-    scene.signer = Some(claim.registration.clone());
-    scene.notes.serial.clone_from(&claim.serial);
-    match download_all(scene, &claim).await {
-        Ok(()) => {
-            claim.release();
-            Ok(Outcome::Done)
-        }
-        Err(failure) => {
-            scene.notes.rests |= rest::put_back(context, scene.trace, claim, &failure);
-            Err(failure)
-        }
-    }
+    let Some(claim) = downloadable::claim(scene) else { return Ok(Outcome::NothingToDo) };
+    let downloaded = download_all(scene, &claim).await;
+    downloadable::give_back(scene, claim, downloaded)
 }
 
 async fn download_all(scene: &mut Scene<'_>, claim: &Claim<StoredCertificate>) -> Result<(), Failure> {

@@ -99,14 +99,8 @@ pub(super) fn chains(page: &mut String, snapshot: &Snapshot) {
         if figures.cut_off > 0 {
             notes.push(format!("{} cut off", figures.cut_off));
         }
-        _ = write!(
-            page,
-            "<tr><th scope=\"row\"><span class=\"dot f-{chain}\"></span>{chain}{}</th><td>{}</td><td>{}</td><td>{}</td>",
-            small(&notes.join(", ")),
-            figures.count,
-            failed(figures.failed, figures.count),
-            rate_text(figures.rps)
-        );
+        let name = format!("<span class=\"dot f-{chain}\"></span>{chain}");
+        begin_row(page, &name, &notes, (figures.count, figures.failed, figures.rps));
         timing(page, &figures.response_time_ns);
         page.push_str("</tr>\n");
     }
@@ -180,15 +174,8 @@ pub(super) fn endpoints(page: &mut String, snapshot: &Snapshot) {
         if figures.cut_off > 0 {
             notes.push(format!("{} cut off", figures.cut_off));
         }
-        _ = write!(
-            page,
-            "<tr><th scope=\"row\">{}{}</th><td>{}</td><td>{}</td><td>{}</td>",
-            Text(&figures.endpoint),
-            small(&notes.join(", ")),
-            figures.count,
-            failed(figures.failed, figures.count),
-            rate_text(figures.rps)
-        );
+        let name = Text(&figures.endpoint).to_string();
+        begin_row(page, &name, &notes, (figures.count, figures.failed, figures.rps));
         timing(page, &figures.response_time_ns);
         page.push_str("</tr>\n");
     }
@@ -409,6 +396,17 @@ fn plan(page: &mut String, plan: &Plan) {
         _ = writeln!(page, "{}", Text(line));
     }
     page.push_str("</pre>\n");
+}
+
+/// A row up to its times: its name in HTML with notes below it, its count, how many of these failed, and the rate.
+fn begin_row(page: &mut String, name: &str, notes: &[String], (count, bad, rps): (u64, u64, f64)) {
+    _ = write!(
+        page,
+        "<tr><th scope=\"row\">{name}{}</th><td>{count}</td><td>{}</td><td>{}</td>",
+        small(&notes.join(", ")),
+        failed(bad, count),
+        rate_text(rps)
+    );
 }
 
 fn failed(failed: u64, of: u64) -> String {

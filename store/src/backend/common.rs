@@ -388,30 +388,16 @@ macro_rules! backend {
                         return Ok(Released::default());
                     }
                     self.count(3);
-                    let registrations = sqlx::query(
+                    let mut released = [0; 3];
+                    for (released, update) in released.iter_mut().zip([
                         "UPDATE registrations SET owner = NULL, suspect = TRUE WHERE ca = $1 AND owner = $2 AND NOT gone",
-                    )
-                    .bind(ca)
-                    .bind(owner)
-                    .execute(&mut *tx)
-                    .await?
-                    .rows_affected();
-                    let orders = sqlx::query(
                         "UPDATE orders SET owner = NULL, suspect = TRUE WHERE ca = $1 AND owner = $2 AND state = 0",
-                    )
-                    .bind(ca)
-                    .bind(owner)
-                    .execute(&mut *tx)
-                    .await?
-                    .rows_affected();
-                    let certificates = sqlx::query(
                         "UPDATE certificates SET owner = NULL, suspect = TRUE WHERE ca = $1 AND owner = $2 AND state = 0",
-                    )
-                    .bind(ca)
-                    .bind(owner)
-                    .execute(&mut *tx)
-                    .await?
-                    .rows_affected();
+                    ]) {
+                        let done = sqlx::query(update).bind(ca).bind(owner).execute(&mut *tx).await?;
+                        *released = done.rows_affected();
+                    }
+                    let [registrations, orders, certificates] = released;
                     tx.commit().await?;
                     Ok(Released { registrations, orders, certificates })
                 })
