@@ -16,7 +16,7 @@
 
 use std::collections::BTreeMap;
 
-use wec_record::plan::{Limits, Scenario};
+use wec_record::plan::Scenario;
 use wec_record::{Chain, FailureClass, Mark, MarkBy, MarkWhat, Object};
 
 use crate::snapshot::{FailureFigures, FailureScope, NeverSucceeded, Snapshot};
@@ -167,14 +167,8 @@ impl<'a> Wishes<'a> {
             let weights = weights.map(|chain| (chain, planned.weights.of(chain)));
             (ended.map_or(0, |figures| figures.ended), weights.filter(|(_, weight)| *weight > 0.0).collect())
         };
-        let Limits { registrations, authorizations, certificates } =
-            plan.map(|plan| plan.limits).unwrap_or_default();
-        let limit = |made: Object| match made {
-            Object::Registration => registrations,
-            Object::Order => authorizations,
-            Object::Certificate => certificates,
-        };
-        let is_limited = |chain: &Chain| chain.facts().makes.and_then(limit).is_some();
+        let limits = plan.map(|plan| plan.limits).unwrap_or_default();
+        let is_limited = |chain: &Chain| chain.facts().makes.and_then(|made| limits.on(made)).is_some();
         Self {
             snapshot,
             scenarios: planned.iter().map(scenario).collect(),

@@ -14,7 +14,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::Threshold;
+use crate::{Object, Threshold};
 
 pub use self::choices::{Connections, HttpVersion, OnFailure, StopBefore};
 pub use self::read::lenient;
@@ -115,7 +115,7 @@ pub struct Plan {
     pub unknown: Unknown,
 }
 
-/// Hard limits on the objects that a run makes; none means no limit.
+/// Hard limits on the objects that a run makes at one CA, by all its processes; none means no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 #[schema(as = PlanLimits)]
@@ -126,6 +126,17 @@ pub struct Limits {
     pub authorizations: Option<u64>,
     /// Certificates.
     pub certificates: Option<u64>,
+}
+
+impl Limits {
+    /// The limit on objects of this kind.
+    pub const fn on(&self, kind: Object) -> Option<u64> {
+        match kind {
+            Object::Registration => self.registrations,
+            Object::Order => self.authorizations,
+            Object::Certificate => self.certificates,
+        }
+    }
 }
 
 /// Addresses at which a requester answers validations; none means off.

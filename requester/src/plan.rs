@@ -10,9 +10,8 @@ use std::time::Duration;
 use url::Url;
 use wec_acme::{ClientCertificate, Correlation, Dialling, ExternalAccount, HttpVersion, Policy};
 use wec_board::{Session, StagePoint, Target};
-use wec_record::plan::RateUnit;
+use wec_record::plan::{Limits, RateUnit};
 use wec_record::{Chain, Threshold};
-use wec_store::Limits;
 use wec_store::challenge::CaaRules;
 
 use crate::guard::Permission;
@@ -169,9 +168,7 @@ impl Plan {
             };
             (scenario.name.clone(), target)
         });
-        let Limits { registrations, authorizations, certificates } = self.limits;
-        let limits = wec_board::Limits { registrations, authorizations, certificates };
-        let mut session = Session::new(id, targets.collect(), limits);
+        let mut session = Session::new(id, targets.collect(), self.limits);
         session.spec.plan = Some(Box::new(self.into()));
         session
     }

@@ -21,7 +21,7 @@ use wec_chains::{Linger, Removed, Remover};
 use wec_delivery::Sink;
 use wec_record::{Chain, Limit};
 use wec_startup::{Stop, say};
-use wec_store::{Available, ChallengeWriter, Limits, Object, State};
+use wec_store::{Available, ChallengeWriter, Object, State};
 
 use self::follow::follow;
 pub use self::preflight::{connect, preflight};
@@ -334,10 +334,9 @@ impl Workload {
 /// Whether the hard limits allow any chain. Objects that others may still return or make are not considered
 /// missing.
 fn something_to_do(plan: &Plan, parts: &Parts, membership: &SessionMembership) -> Result<(), StartError> {
-    let wec_board::Limits { registrations, authorizations, certificates } = membership.session.spec.limits;
     let reached = parts.state.limits_reached();
     // If the session's limits were changed, they are not those of this plan.
-    if reached.is_empty() || plan.limits != (Limits { registrations, authorizations, certificates }) {
+    if reached.is_empty() || plan.limits != membership.session.spec.limits {
         return Ok(());
     }
     let (counts, open) = (parts.state.counts(), |kind| !reached.iter().any(|(reached, _)| *reached == kind));

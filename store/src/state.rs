@@ -30,9 +30,10 @@ use tokio::sync::Notify;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use wec_acme::{CaClock, Clock};
 use wec_record::Object;
+pub use wec_record::plan::Limits;
 
+use self::limits::limit_on;
 pub use claim::{Claim, Claimable};
-pub use limits::Limits;
 pub use objects::{ExclusiveRegistration, NewCertificate, ReadyOrder, Registration, StoredCertificate};
 pub use reservation::Reservation;
 
@@ -285,7 +286,7 @@ impl State {
         local.wake(self.shared.clock.now());
         let local = local;
         let may =
-            |kind: Object| local.limits.of(kind).is_none() || local.allowances[kind.index()].available > 0;
+            |kind: Object| local.limits.on(kind).is_none() || local.allowances[kind.index()].available > 0;
         Available {
             registrations: !local.registrations.is_empty(),
             exclusive_registrations: !local.exclusive.is_empty() || !local.claims_registrations,
@@ -302,7 +303,7 @@ impl State {
     pub fn limits_reached(&self) -> Vec<(Object, u64)> {
         let local = self.shared.local();
         let reached = |kind: Object| {
-            let limit = local.limits.of(kind)?;
+            let limit = limit_on(kind, local.limits)?;
             (local.allowances[kind.index()].made >= limit).then_some((kind, limit.unsigned_abs()))
         };
         Object::ALL.into_iter().filter_map(reached).collect()
@@ -373,7 +374,7 @@ impl State {
             return None;
         }
         let mut local = self.shared.local();
-        if local.limits.of(kind).is_none() {
+        if local.limits.on(kind).is_none() {
             return Some(Reservation::free(kind));
         }
         let allowance = &mut local.allowances[kind.index()];
@@ -392,7 +393,7 @@ impl State {
     pub fn set_limits(&self, limits: Limits) {
         let mut local = self.shared.local();
         for kind in Object::ALL {
-            if local.limits.of(kind) != limits.of(kind) {
+            if local.limits.on(kind) != limits.on(kind) {
                 let allowance = &mut local.allowances[kind.index()];
                 allowance.reserved -= std::mem::take(&mut allowance.available);
                 // Requested again once the database has the returned ones.

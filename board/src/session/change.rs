@@ -93,7 +93,7 @@ impl Session {
                     let limit = limit.map_or_else(|| "none".to_owned(), |limit| limit.to_string());
                     MarkValue::Pairs(vec![(limited.name().to_owned(), limit)])
                 };
-                let from = std::mem::replace(spec.limits.of(*limited), *limit);
+                let from = std::mem::replace(limited.of(&mut spec.limits), *limit);
                 (String::new(), shown(from), shown(*limit))
             }
             _ => {

@@ -2,18 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use strum::{EnumCount, IntoStaticStr, VariantArray};
-
-/// Limits on the objects made at one CA; none means no limit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Limits {
-    /// Accounts.
-    pub registrations: Option<u64>,
-    /// Ready orders.
-    pub authorizations: Option<u64>,
-    /// Certificates.
-    pub certificates: Option<u64>,
-}
+pub use wec_record::plan::Limits;
 
 /// An object with a limit.
 #[derive(
@@ -40,12 +29,12 @@ impl Limited {
     }
 }
 
-impl Limits {
-    pub(super) fn of(&mut self, limited: Limited) -> &mut Option<u64> {
-        match limited {
-            Limited::Registrations => &mut self.registrations,
-            Limited::Authorizations => &mut self.authorizations,
-            Limited::Certificates => &mut self.certificates,
+impl Limited {
+    pub(super) const fn of(self, limits: &mut Limits) -> &mut Option<u64> {
+        match self {
+            Self::Registrations => &mut limits.registrations,
+            Self::Authorizations => &mut limits.authorizations,
+            Self::Certificates => &mut limits.certificates,
         }
     }
 }

@@ -9,10 +9,11 @@ use url::Url;
 use wec_acme::{ExternalAccount, HttpVersion, Roots};
 use wec_board::DEFAULT_SCENARIO;
 use wec_chains::Mix;
+use wec_record::plan::Limits;
 use wec_record::threshold::{self, ThresholdMistakes};
 use wec_record::{ChallengeType, Listener, Threshold};
 use wec_store::challenge::CaaRules;
-use wec_store::{Limits, ValidationFault};
+use wec_store::ValidationFault;
 use wec_text::quoted;
 
 use super::flags::PlanOptions;

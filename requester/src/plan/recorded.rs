@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use wec_acme::{Correlation, Dialling, ExternalAccount, HttpVersion};
 use wec_chains::{Choices, Connections, StopBefore};
 use wec_record::plan;
-use wec_store::Limits;
 
 use super::{ClientIdentity, Listen, Patience, Plan};
 use crate::executor::OnFailure;
@@ -25,7 +24,7 @@ impl From<&Plan> for plan::Plan {
             scenarios,
             warm_up,
             graceful_stop,
-            limits: Limits { registrations, authorizations, certificates },
+            limits,
             base_domain,
             http,
             contact,
@@ -63,11 +62,7 @@ impl From<&Plan> for plan::Plan {
             scenarios: scenarios.iter().map(scenario).collect(),
             warm_up: (*warm_up).into(),
             graceful_stop: (*graceful_stop).into(),
-            limits: plan::Limits {
-                registrations: *registrations,
-                authorizations: *authorizations,
-                certificates: *certificates,
-            },
+            limits: *limits,
             base_domain: base_domain.clone(),
             http: match http {
                 HttpVersion::Http1 => plan::HttpVersion::Http1,

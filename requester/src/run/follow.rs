@@ -5,7 +5,6 @@ use std::convert::Infallible;
 
 use tokio_util::sync::CancellationToken;
 use wec_board::{LoadUnit, Quorum, Session, SessionState, Shares, Versioned};
-use wec_store::Limits;
 
 use super::Parts;
 
@@ -152,8 +151,7 @@ async fn follow_session(parts: &Parts, finish: CancellationToken) {
             if value.spec.state == SessionState::Stopped {
                 finish.cancel();
             }
-            let wec_board::Limits { registrations, authorizations, certificates } = value.spec.limits;
-            parts.state.set_limits(Limits { registrations, authorizations, certificates });
+            parts.state.set_limits(value.spec.limits);
         }
         tokio::select! {
             changed = session.changed() => if changed.is_err() {

@@ -1,27 +1,11 @@
 //! Hard limits over all processes: reserved in batches in the database and spent locally.
 
 use wec_record::Object;
+use wec_record::plan::Limits;
 
-/// Limits on the objects made at one CA, over all processes and restarts; none means no limit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Limits {
-    /// Accounts.
-    pub registrations: Option<u64>,
-    /// Ready orders.
-    pub authorizations: Option<u64>,
-    /// Certificates.
-    pub certificates: Option<u64>,
-}
-
-impl Limits {
-    pub(crate) fn of(&self, kind: Object) -> Option<i64> {
-        let limit = match kind {
-            Object::Registration => self.registrations,
-            Object::Order => self.authorizations,
-            Object::Certificate => self.certificates,
-        };
-        limit.map(|limit| i64::try_from(limit).unwrap_or(i64::MAX))
-    }
+/// The limit on objects of this kind, over all processes and restarts, as the database has it.
+pub(super) fn limit_on(kind: Object, limits: Limits) -> Option<i64> {
+    limits.on(kind).map(|limit| i64::try_from(limit).unwrap_or(i64::MAX))
 }
 
 /// This process's part of one limit.

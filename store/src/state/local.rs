@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
 use rand::RngExt as _;
+use wec_record::plan::Limits;
 
-use super::limits::{Allowance, Limits};
+use super::limits::Allowance;
 use super::objects::{ExclusiveRegistration, ReadyOrder, Registration, StoredCertificate};
 use super::pool::Pool;
 use super::rest::Resting;

@@ -253,7 +253,7 @@ impl Writer {
         for kind in Object::ALL {
             let index = kind.index();
             let allowance = &local.allowances[index];
-            if local.limits.of(kind).is_some() {
+            if local.limits.on(kind).is_some() {
                 reserved[index] = (allowance.reserved - made[index] as i64).max(0);
                 if allowance.available == 0 && allowance.exhausted {
                     wants_more |= needs::of(kind);

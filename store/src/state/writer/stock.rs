@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 
 use wec_acme::{Account, AccountKey};
 
+use super::super::limits::limit_on;
 use super::{Failed, Writer, within};
 use crate::backend::{CertificateRow, GivenBack, Granted, OrderRow, RegistrationRow, Wanted, needs};
 use crate::certificate::CertificateDetails;
@@ -142,7 +143,7 @@ impl Writer {
         let shared = self.shared.clone();
         let owner = shared.owner.load(Ordering::Relaxed);
         for kind in Object::ALL {
-            let Some(limit) = shared.local().limits.of(kind) else { continue };
+            let Some(limit) = limit_on(kind, shared.local().limits) else { continue };
             let index = kind.index();
             let allowance = shared.local().allowances[index];
             if allowance.exhausted || allowance.available >= RESERVE_BATCH / 2 {
