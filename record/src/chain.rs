@@ -6,66 +6,49 @@
 
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
-use strum::{EnumCount, IntoStaticStr, VariantArray};
-use utoipa::ToSchema;
+use strum::{EnumCount, VariantArray};
 
 use crate::named::named;
 
-/// The test chains, by the names that people, logs and thresholds use.
-///
-/// Add new chains at the end: a chain's position is its number in protobuf messages.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    Hash,
-    PartialOrd,
-    Ord,
-    Serialize,
-    Deserialize,
-    EnumCount,
-    IntoStaticStr,
-    VariantArray,
-    ToSchema,
-)]
-#[serde(rename_all = "kebab-case")]
-#[strum(serialize_all = "kebab-case")]
-pub enum Chain {
-    /// newAccount (RFC 8555 §7.3).
-    Registration,
-    /// newOrder, challenges, polls until the order is ready (RFC 8555 §7.4, §7.5).
-    Authorization,
-    /// finalize, download, check (RFC 8555 §7.4).
-    Certificate,
-    /// Renewal of a stored certificate, with ARI if the CA supports it (RFC 9773).
-    Refresh,
-    /// revokeCert, signed with the account's key, the certificate's, or another account's (RFC 8555 §7.6).
-    Revoke,
-    /// keyChange: an account gets another key (RFC 8555 §7.3.5).
-    KeyRollover,
-    /// An account gets other contacts (RFC 8555 §7.3.2).
-    AccountUpdate,
-    /// The end of an account (RFC 8555 §7.3.6).
-    AccountDeactivation,
-    /// The end of an authorization, pending or valid (RFC 8555 §7.5.2).
-    AuthorizationDeactivation,
-    /// The list of an account's orders (RFC 8555 §7.1.2.1).
-    OrdersList,
-    /// newAuthz, validated before there is an order (RFC 8555 §7.4.1).
-    PreAuthorization,
-    /// The renewal window of a stored certificate, alone (RFC 9773 §4).
-    RenewalInfo,
-    /// A stored certificate with all chains that the CA offers for it (RFC 8555 §7.4.2).
-    AlternateChains,
-    /// Another download of a stored certificate (RFC 8555 §7.4.2).
-    Download,
-    /// A request that the CA must refuse.
-    Refusals,
-    /// The steps that a scenario lists.
-    Composed,
+named! {
+    /// The test chains, by the names that people, logs and thresholds use.
+    ///
+    /// Add new chains at the end: a chain's position is its number in protobuf messages.
+    #[derive(Hash, PartialOrd, Ord)]
+    pub enum Chain {
+        /// newAccount (RFC 8555 §7.3).
+        Registration,
+        /// newOrder, challenges, polls until the order is ready (RFC 8555 §7.4, §7.5).
+        Authorization,
+        /// finalize, download, check (RFC 8555 §7.4).
+        Certificate,
+        /// Renewal of a stored certificate, with ARI if the CA supports it (RFC 9773).
+        Refresh,
+        /// revokeCert, signed with the account's key, the certificate's, or another account's (RFC 8555 §7.6).
+        Revoke,
+        /// keyChange: an account gets another key (RFC 8555 §7.3.5).
+        KeyRollover,
+        /// An account gets other contacts (RFC 8555 §7.3.2).
+        AccountUpdate,
+        /// The end of an account (RFC 8555 §7.3.6).
+        AccountDeactivation,
+        /// The end of an authorization, pending or valid (RFC 8555 §7.5.2).
+        AuthorizationDeactivation,
+        /// The list of an account's orders (RFC 8555 §7.1.2.1).
+        OrdersList,
+        /// newAuthz, validated before there is an order (RFC 8555 §7.4.1).
+        PreAuthorization,
+        /// The renewal window of a stored certificate, alone (RFC 9773 §4).
+        RenewalInfo,
+        /// A stored certificate with all chains that the CA offers for it (RFC 8555 §7.4.2).
+        AlternateChains,
+        /// Another download of a stored certificate (RFC 8555 §7.4.2).
+        Download,
+        /// A request that the CA must refuse.
+        Refusals,
+        /// The steps that a scenario lists.
+        Composed,
+    }
 }
 
 /// What is stored about a CA between chains.
@@ -99,8 +82,6 @@ pub struct ChainFacts {
     /// Colours on the page: on a light and on a dark background.
     pub colours: [&'static str; 2],
 }
-
-named!(Chain);
 
 impl Chain {
     /// The chain's row of the table.

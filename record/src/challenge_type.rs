@@ -2,55 +2,36 @@
 
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
-use strum::{EnumCount, IntoStaticStr, VariantArray};
-use utoipa::ToSchema;
-
 use crate::named::named;
 
-/// The challenge types of RFC 8555 §8 and RFC 8737, and two of drafts.
 // Add new types at the end: a type's position is its number in protobuf messages.
 // `Identifier::challenge_types` lists which types can validate an identifier.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    Hash,
-    PartialOrd,
-    Ord,
-    Serialize,
-    Deserialize,
-    EnumCount,
-    IntoStaticStr,
-    VariantArray,
-    ToSchema,
-)]
-pub enum ChallengeType {
-    /// RFC 8555 §8.3.
-    #[serde(rename = "http-01")]
-    #[strum(serialize = "http-01")]
-    Http01,
-    /// RFC 8555 §8.4.
-    #[serde(rename = "dns-01")]
-    #[strum(serialize = "dns-01")]
-    Dns01,
-    /// RFC 8737.
-    #[serde(rename = "tls-alpn-01")]
-    #[strum(serialize = "tls-alpn-01")]
-    TlsAlpn01,
-    /// draft-ietf-acme-dns-account-label: dns-01 below a label of the account.
-    #[serde(rename = "dns-account-01")]
-    #[strum(serialize = "dns-account-01")]
-    DnsAccount01,
-    /// draft-ietf-acme-dns-persist: a TXT record that names the CA and the account, and may stay.
-    #[serde(rename = "dns-persist-01")]
-    #[strum(serialize = "dns-persist-01")]
-    DnsPersist01,
+named! {
+    /// The challenge types of RFC 8555 §8 and RFC 8737, and two of drafts.
+    #[derive(Hash, PartialOrd, Ord)]
+    pub enum ChallengeType {
+        /// RFC 8555 §8.3.
+        #[serde(rename = "http-01")]
+        #[strum(serialize = "http-01")]
+        Http01,
+        /// RFC 8555 §8.4.
+        #[serde(rename = "dns-01")]
+        #[strum(serialize = "dns-01")]
+        Dns01,
+        /// RFC 8737.
+        #[serde(rename = "tls-alpn-01")]
+        #[strum(serialize = "tls-alpn-01")]
+        TlsAlpn01,
+        /// draft-ietf-acme-dns-account-label: dns-01 below a label of the account.
+        #[serde(rename = "dns-account-01")]
+        #[strum(serialize = "dns-account-01")]
+        DnsAccount01,
+        /// draft-ietf-acme-dns-persist: a TXT record that names the CA and the account, and may stay.
+        #[serde(rename = "dns-persist-01")]
+        #[strum(serialize = "dns-persist-01")]
+        DnsPersist01,
+    }
 }
-
-named!(ChallengeType);
 
 impl ChallengeType {
     /// The server at which its validations arrive.

@@ -1,40 +1,21 @@
 //! `Event`: a warning or an error of a process of the load tester.
 
 use serde::{Deserialize, Serialize};
-use strum::{EnumCount, IntoStaticStr, VariantArray};
 use utoipa::ToSchema;
 
 use crate::named::named;
 
-/// How bad it is.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    Default,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Serialize,
-    Deserialize,
-    EnumCount,
-    IntoStaticStr,
-    VariantArray,
-    ToSchema,
-)]
-#[serde(rename_all = "kebab-case")]
-#[strum(serialize_all = "kebab-case")]
-pub enum Level {
-    /// Something needs attention, and the work goes on.
-    #[default]
-    Warn,
-    /// Something failed.
-    Error,
+named! {
+    /// How bad it is.
+    #[derive(Default, PartialOrd, Ord, Hash)]
+    pub enum Level {
+        /// Something needs attention, and the work goes on.
+        #[default]
+        Warn,
+        /// Something failed.
+        Error,
+    }
 }
-
-named!(Level);
 
 /// A warning or an error of a process of the load tester, with all that had the same cause within about a
 /// second. The process also logged it on standard error, at least the first time.

@@ -1,47 +1,30 @@
 //! `ValidationHit`: one validation request of a CA at the challenge server.
 
 use serde::{Deserialize, Serialize};
-use strum::{EnumCount, IntoStaticStr, VariantArray};
 use utoipa::ToSchema;
 
 use crate::ChallengeType;
 use crate::named::named;
 
-/// What the challenge server did with a hit.
-///
-/// Add new verdicts at the end: a verdict's position is its number in protobuf messages.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    Default,
-    PartialEq,
-    Eq,
-    Hash,
-    Serialize,
-    Deserialize,
-    EnumCount,
-    IntoStaticStr,
-    VariantArray,
-    ToSchema,
-)]
-#[serde(rename_all = "kebab-case")]
-#[strum(serialize_all = "kebab-case")]
-pub enum Verdict {
-    /// The challenge data was found and served.
-    Answered,
-    /// Nothing is stored for that name and token.
-    #[default]
-    Unknown,
-    /// The challenge store could not be read.
-    StoreFailed,
-    /// The request was not a valid one: no SNI, wrong ALPN, or a wrong path.
-    Refused,
-    /// The challenge data is a fault, so that the validation fails on purpose.
-    Faulted,
+named! {
+    /// What the challenge server did with a hit.
+    ///
+    /// Add new verdicts at the end: a verdict's position is its number in protobuf messages.
+    #[derive(Default, Hash)]
+    pub enum Verdict {
+        /// The challenge data was found and served.
+        Answered,
+        /// Nothing is stored for that name and token.
+        #[default]
+        Unknown,
+        /// The challenge store could not be read.
+        StoreFailed,
+        /// The request was not a valid one: no SNI, wrong ALPN, or a wrong path.
+        Refused,
+        /// The challenge data is a fault, so that the validation fails on purpose.
+        Faulted,
+    }
 }
-
-named!(Verdict);
 
 /// One validation that arrived.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]

@@ -5,7 +5,6 @@
 //! makes no count wrong. Only `lag` and the rates refer to the sample's own time, `over_ns`.
 
 use serde::{Deserialize, Serialize};
-use strum::{EnumCount, IntoStaticStr, VariantArray};
 use utoipa::ToSchema;
 
 use crate::named::named;
@@ -140,38 +139,21 @@ fn is_zero(count: &f64) -> bool {
     *count == 0.0
 }
 
-/// How close a rate is to its target, where the number of workers is adapted to it. If nodes differ, the last
-/// variant in this order is shown.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    Hash,
-    PartialOrd,
-    Ord,
-    Serialize,
-    Deserialize,
-    ToSchema,
-    EnumCount,
-    IntoStaticStr,
-    VariantArray,
-)]
-#[serde(rename_all = "kebab-case")]
-#[strum(serialize_all = "kebab-case")]
-pub enum Reach {
-    /// The rate is at its target.
-    Reached,
-    /// The rate is below its target, and workers are being added.
-    Approaching,
-    /// The rate is below its target, and no more workers are allowed.
-    Capped,
-    /// The rate is below its target, and more workers do not increase it: this is the CA's limit.
-    Saturated,
+named! {
+    /// How close a rate is to its target, where the number of workers is adapted to it. If nodes differ, the last
+    /// variant in this order is shown.
+    #[derive(Hash, PartialOrd, Ord)]
+    pub enum Reach {
+        /// The rate is at its target.
+        Reached,
+        /// The rate is below its target, and workers are being added.
+        Approaching,
+        /// The rate is below its target, and no more workers are allowed.
+        Capped,
+        /// The rate is below its target, and more workers do not increase it: this is the CA's limit.
+        Saturated,
+    }
 }
-
-named!(Reach);
 
 /// How well a requester keeps up with its own schedule.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -221,39 +203,21 @@ pub struct Limit {
     pub total_ns: u64,
 }
 
-/// Why the load tester is the limit, by the remedy.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    Default,
-    PartialEq,
-    Eq,
-    Hash,
-    PartialOrd,
-    Ord,
-    Serialize,
-    Deserialize,
-    ToSchema,
-    EnumCount,
-    IntoStaticStr,
-    VariantArray,
-)]
-#[serde(rename_all = "kebab-case")]
-#[strum(serialize_all = "kebab-case")]
-pub enum LimitCause {
-    /// A bound set by the user: workers, connections, descriptors, ports. Raise it.
-    Cap,
-    /// Other work on the machine: threads wait for a processor, or run late without being busy. End that
-    /// work, or use another machine.
-    #[default]
-    Machine,
-    /// The load tester itself is at its limit: its threads are busy, or results are not consumed fast enough.
-    /// Use more machines.
-    Wec,
+named! {
+    /// Why the load tester is the limit, by the remedy.
+    #[derive(Default, Hash, PartialOrd, Ord)]
+    pub enum LimitCause {
+        /// A bound set by the user: workers, connections, descriptors, ports. Raise it.
+        Cap,
+        /// Other work on the machine: threads wait for a processor, or run late without being busy. End that
+        /// work, or use another machine.
+        #[default]
+        Machine,
+        /// The load tester itself is at its limit: its threads are busy, or results are not consumed fast enough.
+        /// Use more machines.
+        Wec,
+    }
 }
-
-named!(LimitCause);
 
 impl LimitCause {
     /// One sentence for messages, without a full stop.
@@ -266,49 +230,31 @@ impl LimitCause {
     }
 }
 
-/// A resource that the load tester can run short of.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    Default,
-    PartialEq,
-    Eq,
-    Hash,
-    PartialOrd,
-    Ord,
-    Serialize,
-    Deserialize,
-    ToSchema,
-    EnumCount,
-    IntoStaticStr,
-    VariantArray,
-)]
-#[serde(rename_all = "kebab-case")]
-#[strum(serialize_all = "kebab-case")]
-pub enum LimitKind {
-    /// Time: work ran later than due.
-    #[default]
-    Lag,
-    /// Processors: a worker thread ran nearly all the time. `worst` is the share of the time for which it
-    /// ran.
-    Cpu,
-    /// Processors used by others: a worker thread ran, or waited for a processor, nearly all the time.
-    /// `worst` is the share of the time for which it waited, `bound` applies to the sum of both.
-    Wait,
-    /// Room for results: they arrived faster than they were consumed.
-    Backlog,
-    /// Workers: iterations were due and no worker was free to run them.
-    Dropped,
-    /// Connections: requests waited for a free connection. `worst` is the share of the requests' time that
-    /// they waited.
-    Connections,
-    /// Resources of the machine: file descriptors, local ports, memory. `worst` is the number of refusals in
-    /// a second, `bound` is 0.
-    LocalRefusals,
+named! {
+    /// A resource that the load tester can run short of.
+    #[derive(Default, Hash, PartialOrd, Ord)]
+    pub enum LimitKind {
+        /// Time: work ran later than due.
+        #[default]
+        Lag,
+        /// Processors: a worker thread ran nearly all the time. `worst` is the share of the time for which it
+        /// ran.
+        Cpu,
+        /// Processors used by others: a worker thread ran, or waited for a processor, nearly all the time.
+        /// `worst` is the share of the time for which it waited, `bound` applies to the sum of both.
+        Wait,
+        /// Room for results: they arrived faster than they were consumed.
+        Backlog,
+        /// Workers: iterations were due and no worker was free to run them.
+        Dropped,
+        /// Connections: requests waited for a free connection. `worst` is the share of the requests' time that
+        /// they waited.
+        Connections,
+        /// Resources of the machine: file descriptors, local ports, memory. `worst` is the number of refusals in
+        /// a second, `bound` is 0.
+        LocalRefusals,
+    }
 }
-
-named!(LimitKind);
 
 impl GeneratorSample {
     /// Whether a bound is exceeded at the time of the sample.

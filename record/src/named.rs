@@ -1,8 +1,19 @@
-//! What every closed set of names has: the list of its values, the name of each, and the name as its text.
+//! What every closed set of names has: the list of its values, the name of each, and the name as its text, also in JSON.
 
-/// For an enum that derives strum's `EnumCount`, `IntoStaticStr` and `VariantArray`.
+/// Declares an enum as such a set. Its derives are those that only it has.
 macro_rules! named {
-    ($set:ty) => {
+    ($(#[$meta:meta])* pub enum $set:ident { $($values:tt)+ }) => {
+        $(#[$meta])*
+        #[derive(
+            Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, strum::EnumCount,
+            strum::IntoStaticStr, strum::VariantArray, utoipa::ToSchema,
+        )]
+        #[serde(rename_all = "kebab-case")]
+        #[strum(serialize_all = "kebab-case")]
+        pub enum $set {
+            $($values)+
+        }
+
         impl $set {
             /// Every value, in the order of declaration.
             pub const ALL: [Self; <Self as strum::EnumCount>::COUNT] =

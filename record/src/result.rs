@@ -6,110 +6,76 @@
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
-use strum::{EnumCount, IntoStaticStr, VariantArray};
 use utoipa::ToSchema;
 
 use crate::Chain;
 use crate::named::named;
 
-/// The cause of a failure: who is at fault and what a person can do about it.
-///
-/// The set of classes is small and closed, so that failures are counted without storing their texts.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    Hash,
-    PartialOrd,
-    Ord,
-    Serialize,
-    Deserialize,
-    EnumCount,
-    IntoStaticStr,
-    VariantArray,
-    ToSchema,
-)]
-#[serde(rename_all = "kebab-case")]
-#[strum(serialize_all = "kebab-case")]
-pub enum FailureClass {
-    /// The CA answered a problem document with a 4xx status.
-    Problem,
-    /// The CA asked to slow down: 429, or a `rateLimited` problem.
-    RateLimited,
-    /// The nonce was refused (`badNonce`); the request is retried with a fresh one.
-    BadNonce,
-    /// The CA answered 5xx.
-    ServerError,
-    /// A status that RFC 8555 does not allow for this request.
-    UnexpectedStatus,
-    /// A success status with an unusable body or headers: HTML, truncated JSON, no Location.
-    Malformed,
-    /// No connection: refused, unreachable, name not found.
-    Connect,
-    /// The TLS handshake failed.
-    Tls,
-    /// The connection broke before the answer was complete.
-    Reset,
-    /// No complete answer within the time limit of the request.
-    Timeout,
-    /// An authorization or order became `invalid`: the CA could not validate.
-    Validation,
-    /// The time limit of a poll passed before the object reached the expected state.
-    PollTimeout,
-    /// A downloaded certificate is wrong: its names, key, signature, validity, or a serial seen before.
-    WrongCertificate,
-    /// The load tester failed: challenge store, state store or key generation.
-    Internal,
-    /// Interrupted at the end of the run; with the detail `lease`, because the node's right to send had ended.
-    Interrupted,
-    /// A URL of the CA has an origin, or resolves to an address, that this run may not load. Nothing was sent
-    /// to it.
-    RefusedOrigin,
-    /// The load tester's machine refused: no descriptor, local port or buffer was free. Not a failure of the
-    /// CA.
-    Local,
-    /// The CA accepted a request that it must refuse, which the refusals chain sent on purpose: the gravest
-    /// failure.
-    Accepted,
+named! {
+    /// The cause of a failure: who is at fault and what a person can do about it.
+    ///
+    /// The set of classes is small and closed, so that failures are counted without storing their texts.
+    #[derive(Hash, PartialOrd, Ord)]
+    pub enum FailureClass {
+        /// The CA answered a problem document with a 4xx status.
+        Problem,
+        /// The CA asked to slow down: 429, or a `rateLimited` problem.
+        RateLimited,
+        /// The nonce was refused (`badNonce`); the request is retried with a fresh one.
+        BadNonce,
+        /// The CA answered 5xx.
+        ServerError,
+        /// A status that RFC 8555 does not allow for this request.
+        UnexpectedStatus,
+        /// A success status with an unusable body or headers: HTML, truncated JSON, no Location.
+        Malformed,
+        /// No connection: refused, unreachable, name not found.
+        Connect,
+        /// The TLS handshake failed.
+        Tls,
+        /// The connection broke before the answer was complete.
+        Reset,
+        /// No complete answer within the time limit of the request.
+        Timeout,
+        /// An authorization or order became `invalid`: the CA could not validate.
+        Validation,
+        /// The time limit of a poll passed before the object reached the expected state.
+        PollTimeout,
+        /// A downloaded certificate is wrong: its names, key, signature, validity, or a serial seen before.
+        WrongCertificate,
+        /// The load tester failed: challenge store, state store or key generation.
+        Internal,
+        /// Interrupted at the end of the run; with the detail `lease`, because the node's right to send had ended.
+        Interrupted,
+        /// A URL of the CA has an origin, or resolves to an address, that this run may not load. Nothing was sent
+        /// to it.
+        RefusedOrigin,
+        /// The load tester's machine refused: no descriptor, local port or buffer was free. Not a failure of the
+        /// CA.
+        Local,
+        /// The CA accepted a request that it must refuse, which the refusals chain sent on purpose: the gravest
+        /// failure.
+        Accepted,
+    }
 }
 
-named!(FailureClass);
-
-/// Why a request was sent.
-///
-/// Add new purposes at the end: a purpose's position is its number in protobuf messages.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    Default,
-    PartialEq,
-    Eq,
-    Hash,
-    Serialize,
-    Deserialize,
-    EnumCount,
-    IntoStaticStr,
-    VariantArray,
-    ToSchema,
-)]
-#[serde(rename_all = "kebab-case")]
-#[strum(serialize_all = "kebab-case")]
-pub enum Purpose {
-    /// The first attempt of a step of the chain.
-    #[default]
-    Step,
-    /// A fetch of a fresh nonce (RFC 8555 §7.2).
-    Nonce,
-    /// A further attempt of a step, after `badNonce`, 429 or 503.
-    Retry,
-    /// A poll for the state of an authorization, order or certificate (RFC 8555 §7.5.1).
-    Poll,
+named! {
+    /// Why a request was sent.
+    ///
+    /// Add new purposes at the end: a purpose's position is its number in protobuf messages.
+    #[derive(Default, Hash)]
+    pub enum Purpose {
+        /// The first attempt of a step of the chain.
+        #[default]
+        Step,
+        /// A fetch of a fresh nonce (RFC 8555 §7.2).
+        Nonce,
+        /// A further attempt of a step, after `badNonce`, 429 or 503.
+        Retry,
+        /// A poll for the state of an authorization, order or certificate (RFC 8555 §7.5.1).
+        Poll,
+    }
 }
-
-named!(Purpose);
 
 /// The result of one iteration of one chain.
 ///
