@@ -74,6 +74,7 @@ COPY delivery/Cargo.toml delivery/
 COPY listen/Cargo.toml listen/
 COPY log/Cargo.toml log/
 COPY observe/Cargo.toml observe/
+COPY outbound/Cargo.toml outbound/
 COPY node-stats/Cargo.toml node-stats/
 COPY null-ca/Cargo.toml null-ca/
 COPY pki/Cargo.toml pki/
@@ -117,6 +118,7 @@ COPY delivery delivery
 COPY listen listen
 COPY log log
 COPY observe observe
+COPY outbound outbound
 COPY node-stats node-stats
 COPY null-ca null-ca
 COPY pki pki

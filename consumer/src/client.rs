@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
+use wec_outbound::{Endpoint, beginning, http_client, told};
 use wec_record::RequestStats;
 use wec_startup::Token;
 
-use crate::endpoint::{Endpoint, beginning, http_client, told};
 use crate::payload::exact_date;
 
 /// The longest time for one request.

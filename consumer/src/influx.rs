@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
-
-use crate::endpoint::{Endpoint, beginning, http_client, told};
+use wec_outbound::{Endpoint, beginning, http_client, told};
 
 /// The longest time for one request.
 const WITHIN: Duration = Duration::from_secs(10);

@@ -10,7 +10,6 @@
 
 mod api;
 mod client;
-mod endpoint;
 mod influx;
 mod job;
 mod job_file;
@@ -25,7 +24,6 @@ mod webhook;
 mod writer;
 
 pub use client::{ClientError, ConsumerClient, RunStart};
-pub use endpoint::{Endpoint, http_client, told};
 pub use influx::{Influx, Login, WriteError};
 pub use job::{Job, JobEnd, JobError, Jobs, Times};
 pub use job_file::{JobFile, JobFileError};

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
+use wec_outbound::Endpoint;
 use wec_startup::{Exit, Token, Undisclosed, say, show};
 
-use crate::endpoint::Endpoint;
 use crate::influx::{Influx, Login};
 use crate::job::Times;
 use crate::service::{Config, Consumer};

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::time::sleep;
-
-use crate::endpoint::{Endpoint, beginning, http_client, told};
+use wec_outbound::{Endpoint, beginning, http_client, told};
 
 /// The longest time for one attempt.
 const WITHIN: Duration = Duration::from_secs(5);

@@ -1,6 +1,6 @@
 //! The flags.
 
-use wec_consumer::Endpoint;
+use wec_outbound::Endpoint;
 use wec_startup::Undisclosed;
 
 use crate::choice::Pattern;

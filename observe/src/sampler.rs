@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reqwest::header::ACCEPT;
 use reqwest::{Client, Response};
-use wec_consumer::{http_client, told};
+use wec_outbound::{http_client, told};
 use wec_record::Observation;
 
 use crate::choice::{Chosen, Pattern};

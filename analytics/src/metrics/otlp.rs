@@ -16,8 +16,9 @@ use opentelemetry_proto::tonic::metrics::v1::{
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message as _;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
-use wec_consumer::{Endpoint, http_client, parse_interval, told};
+use wec_consumer::parse_interval;
 use wec_figures::families::{BOUNDS, Distribution, Family, Labels, MetricUnit, Series};
+use wec_outbound::{Endpoint, http_client, told};
 use wec_startup::{Token, Undisclosed};
 
 /// The longest time for one request. The last one must not delay the end of the run.

@@ -16,7 +16,7 @@ use prost::Message as _;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use wec_analytics::{Analytics, Config, ConsumerOptions, OtlpOptions, Token};
 use wec_board::Board;
-use wec_consumer::Endpoint;
+use wec_outbound::Endpoint;
 use wec_record::Chain;
 
 use crate::common::{START, chain_record, chain_result, header};

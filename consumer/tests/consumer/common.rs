@@ -12,7 +12,8 @@ use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use serde_json::Value;
-use wec_consumer::{Config, Consumer, Endpoint, Influx, Login, Times};
+use wec_consumer::{Config, Consumer, Influx, Login, Times};
+use wec_outbound::Endpoint;
 use wec_testbed::InfluxDb;
 
 /// Points that are due soon, so that tests wait little.
@@ -43,7 +44,7 @@ pub(crate) fn v1(url: &str) -> Influx {
 }
 
 pub(crate) fn client() -> reqwest::Client {
-    wec_consumer::http_client(Duration::from_secs(30)).unwrap()
+    wec_outbound::http_client(Duration::from_secs(30)).unwrap()
 }
 
 /// Posts to the consumer. Returns the status and the answer.

@@ -12,8 +12,8 @@ use wec_chains::Mix;
 use wec_record::plan::Limits;
 use wec_record::threshold::{self, ThresholdMistakes};
 use wec_record::{ChallengeType, Listener, Threshold};
-use wec_store::challenge::CaaRules;
 use wec_store::ValidationFault;
+use wec_store::challenge::CaaRules;
 use wec_text::quoted;
 
 use super::flags::PlanOptions;

@@ -1,4 +1,6 @@
-//! `Endpoint`: where data is sent. It comes from the flags and the environment of this process only.
+//! HTTP that is not ACME: where reports and figures are sent and other metrics are read, and the client for that.
+//!
+//! An [`Endpoint`] comes from the flags and the environment of this process only.
 
 use std::fmt;
 use std::time::Duration;
@@ -29,7 +31,7 @@ impl Endpoint {
     }
 
     /// A URL below this one.
-    pub(crate) fn join(&self, path: &str) -> Url {
+    pub fn join(&self, path: &str) -> Url {
         let mut url = self.0.clone();
         url.set_path(&format!("{}/{path}", self.0.path().trim_end_matches('/')));
         url.set_query(None);
@@ -118,7 +120,7 @@ pub fn told(error: reqwest::Error) -> String {
 }
 
 /// The beginning of an answer's body, for a message.
-pub(crate) async fn beginning(mut answer: reqwest::Response) -> String {
+pub async fn beginning(mut answer: reqwest::Response) -> String {
     let mut body = Vec::new();
     while body.len() < 512 {
         match answer.chunk().await {
