@@ -63,7 +63,7 @@ fn add(total: &AtomicU64, since: Instant) {
 /// A place; it is free again when dropped.
 #[derive(Debug)]
 #[must_use]
-pub struct Place<'a>(#[expect(dead_code, reason = "held for its end")] Option<Held<'a>>);
+pub struct TakenPlace<'a>(#[expect(dead_code, reason = "held for its end")] Option<Held<'a>>);
 
 /// Kept small: ten thousand waiting workers each hold one, in futures that are moved.
 #[derive(Debug)]
@@ -88,7 +88,7 @@ impl Places {
     ///
     /// # Errors
     /// [`FailureClass::Timeout`] if none was free within the bound.
-    pub async fn take(&self) -> Result<Place<'_>, Failure> {
+    pub async fn take(&self) -> Result<TakenPlace<'_>, Failure> {
         let Self { all, bound, queueing, .. } = self;
         let permit = match self.free.try_acquire() {
             Ok(permit) => permit,
@@ -108,11 +108,11 @@ impl Places {
         };
         // Returned when the place is dropped.
         permit.forget();
-        Ok(Place(Some(Held { places: self, since: Instant::now() })))
+        Ok(TakenPlace(Some(Held { places: self, since: Instant::now() })))
     }
 }
 
-impl Place<'_> {
+impl TakenPlace<'_> {
     /// An unlimited number of places.
     pub(crate) const fn any() -> Self {
         Self(None)

@@ -124,7 +124,7 @@ pub(crate) fn entry(session: &str, number: u64) -> String {
 }
 
 /// The object of a key.
-pub(crate) enum Place<'a> {
+pub(crate) enum KeyObject<'a> {
     Node(&'a str),
     Session(&'a str),
     Status(&'a str),
@@ -142,29 +142,29 @@ pub(crate) enum Place<'a> {
     Elsewhere,
 }
 
-pub(crate) fn place(key: &str) -> Place<'_> {
+pub(crate) fn object(key: &str) -> KeyObject<'_> {
     if let Some(id) = key.strip_prefix(NODES) {
-        Place::Node(id)
+        KeyObject::Node(id)
     } else if let Some(id) = key.strip_prefix(SESSIONS) {
-        Place::Session(id)
+        KeyObject::Session(id)
     } else if let Some(id) = key.strip_prefix(STATUS) {
-        Place::Status(id)
+        KeyObject::Status(id)
     } else if let Some(session) = key.strip_prefix(SHARES) {
-        Place::Shares(session)
+        KeyObject::Shares(session)
     } else if let Some(name) = key.strip_prefix(PLACES) {
-        Place::Reserved(name)
+        KeyObject::Reserved(name)
     } else if let Some(session) = key.strip_prefix(CLOCKS) {
-        Place::Clocks(session)
+        KeyObject::Clocks(session)
     } else if let Some(name) = key.strip_prefix(AGENTS) {
-        Place::Agent(name)
+        KeyObject::Agent(name)
     } else if let Some(name) = key.strip_prefix(REGISTERED) {
-        Place::Registered(name)
+        KeyObject::Registered(name)
     } else if let Some(id) = key.strip_prefix(PLANS) {
-        Place::Plan(id)
+        KeyObject::Plan(id)
     } else if let Some((session, agent)) = key.strip_prefix(TASKS).and_then(|rest| rest.split_once('/')) {
-        Place::Task(session, agent)
+        KeyObject::Task(session, agent)
     } else {
-        Place::Elsewhere
+        KeyObject::Elsewhere
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::sync::{broadcast, watch};
 
 use crate::agents::view::AgentsView;
 use crate::answers::Answers;
-use crate::keys::{self, Place};
+use crate::keys::{self, KeyObject};
 use crate::kv::{Event, Pair, Watcher};
 use crate::stored::{Part, Stored};
 use crate::{Changed, Connection, NodeInfo, RunStatus, Session, SessionSpec, Shares, Versioned};
@@ -221,20 +221,20 @@ impl Watcher for View {
         let mut sessions: BTreeMap<String, Stored> = BTreeMap::new();
         let (mut shares, mut places) = (BTreeMap::new(), BTreeSet::new());
         for pair in pairs {
-            match keys::place(&pair.key) {
-                Place::Node(_) => nodes.extend(keys::parse::<NodeInfo>(pair).map(|node| node.value)),
-                Place::Session(id) => sessions.entry(id.to_owned()).or_default().spec = Part::read(pair),
-                Place::Status(id) => sessions.entry(id.to_owned()).or_default().status = Part::read(pair),
-                Place::Shares(session) => {
+            match keys::object(&pair.key) {
+                KeyObject::Node(_) => nodes.extend(keys::parse::<NodeInfo>(pair).map(|node| node.value)),
+                KeyObject::Session(id) => sessions.entry(id.to_owned()).or_default().spec = Part::read(pair),
+                KeyObject::Status(id) => sessions.entry(id.to_owned()).or_default().status = Part::read(pair),
+                KeyObject::Shares(session) => {
                     shares.extend(keys::parse::<Shares>(pair).map(|found| (session.to_owned(), found.value)));
                 }
-                Place::Reserved(name) => drop(places.insert(name.to_owned())),
-                Place::Clocks(session) => self.put_answers(session, pair),
-                Place::Agent(_)
-                | Place::Registered(_)
-                | Place::Plan(_)
-                | Place::Task(..)
-                | Place::Elsewhere => {}
+                KeyObject::Reserved(name) => drop(places.insert(name.to_owned())),
+                KeyObject::Clocks(session) => self.put_answers(session, pair),
+                KeyObject::Agent(_)
+                | KeyObject::Registered(_)
+                | KeyObject::Plan(_)
+                | KeyObject::Task(..)
+                | KeyObject::Elsewhere => {}
             }
         }
         // Changes made after the missed ones are reported, as far as they are still known.
@@ -259,46 +259,46 @@ impl Watcher for View {
         // other.
         let (mut sessions, mut changes) = (BTreeMap::<&str, Stored>::new(), Vec::new());
         for event in events {
-            match (keys::place(event.key()), event) {
-                (Place::Node(id), Event::Deleted { .. }) => self.remove_node(id),
-                (Place::Node(_), Event::Put(pair)) => {
+            match (keys::object(event.key()), event) {
+                (KeyObject::Node(id), Event::Deleted { .. }) => self.remove_node(id),
+                (KeyObject::Node(_), Event::Put(pair)) => {
                     if let Some(node) = keys::parse::<NodeInfo>(pair) {
                         self.put_node(node.value);
                     }
                 }
-                (Place::Session(id), Event::Deleted { version, .. }) => {
+                (KeyObject::Session(id), Event::Deleted { version, .. }) => {
                     sessions.entry(id).or_default().spec = Part::gone(*version, None);
                 }
-                (Place::Session(id), Event::Put(pair)) => {
+                (KeyObject::Session(id), Event::Put(pair)) => {
                     let spec = Part::read(pair);
                     changes.extend(last_changes(&spec));
                     if spec.value.is_some() {
                         sessions.entry(id).or_default().spec = spec;
                     }
                 }
-                (Place::Status(id), Event::Deleted { version, .. }) => {
+                (KeyObject::Status(id), Event::Deleted { version, .. }) => {
                     sessions.entry(id).or_default().status = Part::gone(*version, Some(RunStatus::default()));
                 }
-                (Place::Status(id), Event::Put(pair)) => {
+                (KeyObject::Status(id), Event::Put(pair)) => {
                     let status = Part::read(pair);
                     if status.value.is_some() {
                         sessions.entry(id).or_default().status = status;
                     }
                 }
-                (Place::Shares(session), Event::Put(pair)) => {
+                (KeyObject::Shares(session), Event::Put(pair)) => {
                     if let Some(shares) = keys::parse::<Shares>(pair) {
                         self.put_shares(session, shares.value);
                     }
                 }
-                (Place::Reserved(name), event) => self.put_place(name, matches!(event, Event::Put(_))),
-                (Place::Clocks(session), Event::Put(pair)) => self.put_answers(session, pair),
-                (Place::Shares(_) | Place::Clocks(_), Event::Deleted { .. })
+                (KeyObject::Reserved(name), event) => self.put_place(name, matches!(event, Event::Put(_))),
+                (KeyObject::Clocks(session), Event::Put(pair)) => self.put_answers(session, pair),
+                (KeyObject::Shares(_) | KeyObject::Clocks(_), Event::Deleted { .. })
                 | (
-                    Place::Agent(_)
-                    | Place::Registered(_)
-                    | Place::Plan(_)
-                    | Place::Task(..)
-                    | Place::Elsewhere,
+                    KeyObject::Agent(_)
+                    | KeyObject::Registered(_)
+                    | KeyObject::Plan(_)
+                    | KeyObject::Task(..)
+                    | KeyObject::Elsewhere,
                     _,
                 ) => {}
             }

@@ -141,7 +141,7 @@ impl Connections {
 
     /// Takes a place for a connection from `source`; none if there is no place. With [`WhenFull::Wait`] there is
     /// always one: [`Connections::place`] has waited for it, and another accept loop may have taken it since.
-    pub(crate) fn enter(self: &Arc<Self>, source: SocketAddr) -> Option<Place> {
+    pub(crate) fn enter(self: &Arc<Self>, source: SocketAddr) -> Option<Admitted> {
         let address = source.ip().to_canonical();
         let address = Some(address).filter(|address| !address.is_loopback());
         let mut open = self.lock();
@@ -175,7 +175,7 @@ impl Connections {
             if let Some(address) = address {
                 *open.per_source.entry(address).or_default() += 1;
             }
-            Place { id, connections: Arc::clone(self), connection: Connection(entry) }
+            Admitted { id, connections: Arc::clone(self), connection: Connection(entry) }
         });
         drop(open);
         if admitted != Admission::Free && !self.counters.warned_full.swap(true, Ordering::Relaxed) {
@@ -356,13 +356,13 @@ impl Drop for Busy {
 
 /// Gives the place back when dropped.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct Admitted {
     id: u64,
     connections: Arc<Connections>,
     pub(crate) connection: Connection,
 }
 
-impl Place {
+impl Admitted {
     /// Serves the connection until it ends or must be closed.
     pub(crate) async fn keep(self, serving: impl Future<Output = ()>) {
         tokio::select! {
@@ -376,7 +376,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Admitted {
     fn drop(&mut self) {
         self.connections.lock().leave(self.id);
         self.connections.alive.fetch_sub(1, Ordering::AcqRel);

@@ -417,7 +417,7 @@ pub(crate) struct Decoder {
 
 /// Where a [`Decoder`] has a record until it reads the next message.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Kept(Option<usual::Place>);
+pub(crate) struct Kept(Option<usual::RecordAt>);
 
 /// Numbers whose memory is kept.
 const MAX_SPARE: usize = 1 << 12;

@@ -19,5 +19,5 @@ pub use client::{Client, ClientError};
 pub use config::{Config, DEFAULT_PORT, Mode};
 pub use options::{NodeStatsOptions, ServeOptions, serve};
 pub use sample::{Figures, Sampler};
-pub use server::{Place, Server, StartError};
+pub use server::{Server, ServerOptions, StartError};
 pub use wire::{NodeStats, Reply, Scope};

@@ -11,7 +11,7 @@ use wec_startup::show;
 
 use crate::config::{Config, DEFAULT_PORT, Mode, with_port};
 use crate::sample::Sampler;
-use crate::server::{Place, Server};
+use crate::server::{Server, ServerOptions};
 
 const NODE_STATISTICS: &str = "Node statistics";
 
@@ -34,8 +34,8 @@ impl NodeStatsOptions {
     pub async fn start(&self, options: &TlsOptions, tls: Option<&Tls>) -> anyhow::Result<Option<Server>> {
         let Some(listen) = self.node_stats else { return Ok(None) };
         options.check_listener("node statistics", listen)?;
-        let place = Place { listen, advertised: self.node_stats_at.clone(), tls: tls.cloned() };
-        let server = Server::start(place, Mode::Pull, Sampler::start()).await?;
+        let server = ServerOptions { listen, advertised: self.node_stats_at.clone(), tls: tls.cloned() };
+        let server = Server::start(server, Mode::Pull, Sampler::start()).await?;
         tracing::info!("node statistics on {}", server.url());
         Ok(Some(server))
     }
@@ -73,8 +73,9 @@ pub async fn serve(
         Some(board) => Some(board.secured(&options.tls)?.open().await.context("node statistics")?),
     };
     options.tls.check_listener("node statistics", options.listen)?;
-    let place = Place { listen: options.listen, advertised: options.known_as, tls: options.tls.load()? };
-    let server = Server::start(place, mode, Sampler::start()).await?;
+    let server =
+        ServerOptions { listen: options.listen, advertised: options.known_as, tls: options.tls.load()? };
+    let server = Server::start(server, mode, Sampler::start()).await?;
     if let Some(config) = &config {
         if !config.nodes.iter().any(|node| node == server.advertised()) {
             tracing::warn!(

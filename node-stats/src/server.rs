@@ -61,7 +61,7 @@ pub enum StartError {
 
 /// Where to serve.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct ServerOptions {
     /// The address of the listener.
     pub listen: SocketAddr,
     /// The address at which other nodes reach it, HOST:PORT; none for that of the listener.
@@ -97,8 +97,8 @@ impl Server {
     ///
     /// # Errors
     /// When it cannot listen on the address.
-    pub async fn start(place: Place, mode: Mode, sampler: Sampler) -> Result<Self, StartError> {
-        let Place { listen, advertised, tls } = place;
+    pub async fn start(options: ServerOptions, mode: Mode, sampler: Sampler) -> Result<Self, StartError> {
+        let ServerOptions { listen, advertised, tls } = options;
         let acceptor =
             tls.as_ref().map(|tls| tls.acceptor(WHAT, Clients::Services, "http/1.1")).transpose()?;
         let failed = |source| StartError::Listen { address: listen, source };

@@ -12,14 +12,16 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{WebSocketStream, client_async};
 use wec_board::{Board, NodeId, NodeInfo, NodeKind, NodeState};
-use wec_node_stats::{Client, Config, LoadOptions, Mode, Place, Reply, Sampler, Scope, Server, check};
+use wec_node_stats::{
+    Client, Config, LoadOptions, Mode, Reply, Sampler, Scope, Server, ServerOptions, check,
+};
 use wec_testbed::free_address;
 
 /// Far more than anything here takes.
 const BOUND: Duration = Duration::from_secs(60);
 
 async fn server_at(address: SocketAddr, mode: Mode) -> Server {
-    Server::start(Place { listen: address, advertised: None, tls: None }, mode, Sampler::start())
+    Server::start(ServerOptions { listen: address, advertised: None, tls: None }, mode, Sampler::start())
         .await
         .unwrap()
 }

@@ -37,7 +37,7 @@ const RECENT_NS: u64 = 10_000_000_000;
 #[derive(Clone, Debug)]
 pub struct Watch {
     clock: Clock,
-    places: Arc<Vec<Place>>,
+    places: Arc<Vec<RuntimeState>>,
     responses: Responses,
 }
 
@@ -88,7 +88,7 @@ impl Responses {
 
 /// The place of one runtime.
 #[derive(Debug)]
-struct Place {
+struct RuntimeState {
     lag: Lag,
     thread: Mutex<Option<Thread>>,
 }
@@ -108,7 +108,7 @@ pub struct RuntimeProbe {
 impl Watch {
     /// For this many runtimes.
     pub fn new(clock: Clock, runtimes: u32) -> Self {
-        let place = |_| Place { lag: Lag::default(), thread: Mutex::default() };
+        let place = |_| RuntimeState { lag: Lag::default(), thread: Mutex::default() };
         Self { clock, places: Arc::new((0..runtimes).map(place).collect()), responses: Responses::default() }
     }
 

@@ -18,13 +18,13 @@ static ALL: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 /// other permissions. It is removed if it is dropped before [`Beside::finish`].
 #[derive(Debug)]
 pub struct Beside {
-    file: Place,
+    file: WrittenFile,
     /// The file to replace: that of a symbolic link is where the link points to.
     to: PathBuf,
 }
 
 #[derive(Debug)]
-enum Place {
+enum WrittenFile {
     /// Beside the file.
     Unfinished(NamedTempFile),
     /// A device such as /dev/null, a FIFO, or an open file such as /dev/stdout is written to and not replaced.
@@ -40,14 +40,14 @@ impl Beside {
         let (to, is_open) = target(path)?;
         if is_open {
             // What others wrote into it stays.
-            return Ok(Self { file: Place::Itself(OpenOptions::new().append(true).open(&to)?), to });
+            return Ok(Self { file: WrittenFile::Itself(OpenOptions::new().append(true).open(&to)?), to });
         }
         let there = fs::metadata(&to).ok();
         if there.as_ref().is_some_and(Metadata::is_dir) {
             return Err(io::ErrorKind::IsADirectory.into());
         }
         if there.as_ref().is_some_and(|there| !there.is_file()) {
-            return Ok(Self { file: Place::Itself(OpenOptions::new().write(true).open(&to)?), to });
+            return Ok(Self { file: WrittenFile::Itself(OpenOptions::new().write(true).open(&to)?), to });
         }
         if there.is_some() {
             // A file that may not be written must not be replaced.
@@ -61,7 +61,7 @@ impl Beside {
             unfinished.as_file().set_permissions(there.permissions())?;
         }
         all().push(unfinished.path().to_owned());
-        Ok(Self { file: Place::Unfinished(unfinished), to })
+        Ok(Self { file: WrittenFile::Unfinished(unfinished), to })
     }
 
     /// Gives the file its name.
@@ -70,7 +70,7 @@ impl Beside {
     /// Those of the file system.
     pub fn finish(mut self) -> io::Result<()> {
         self.flush()?;
-        let Self { file: Place::Unfinished(file), to } = self else { return Ok(()) };
+        let Self { file: WrittenFile::Unfinished(file), to } = self else { return Ok(()) };
         let path = file.path().to_owned();
         let renamed = file.persist(&to).map(drop).map_err(|error| error.error);
         all().retain(|other| *other != path);
@@ -81,15 +81,15 @@ impl Beside {
 impl Write for Beside {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match &mut self.file {
-            Place::Unfinished(file) => file.write(bytes),
-            Place::Itself(file) => file.write(bytes),
+            WrittenFile::Unfinished(file) => file.write(bytes),
+            WrittenFile::Itself(file) => file.write(bytes),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         match &mut self.file {
-            Place::Unfinished(file) => file.flush(),
-            Place::Itself(file) => file.flush(),
+            WrittenFile::Unfinished(file) => file.flush(),
+            WrittenFile::Itself(file) => file.flush(),
         }
     }
 }
@@ -171,7 +171,7 @@ mod tests {
         let file = Beside::new(&path).unwrap();
         let unfinished = names(folder.path());
         assert!(unfinished.len() == 2 && unfinished[1].ends_with(UNFINISHED), "{unfinished:?}");
-        let Place::Unfinished(file) = file.file else { panic!("it is beside the file") };
+        let WrittenFile::Unfinished(file) = file.file else { panic!("it is beside the file") };
         drop(file.keep().unwrap());
         remove_unfinished();
         assert_eq!(names(folder.path()), ["a"]);

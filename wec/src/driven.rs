@@ -24,7 +24,7 @@ pub(crate) fn plan<C: Command>(
 #[cfg(test)]
 mod tests {
     use wec_requester::PlanOptions;
-    use wec_requester::config::Place;
+    use wec_requester::config::KeyPlace;
 
     use super::*;
 
@@ -35,7 +35,7 @@ mod tests {
         let push = Push::Workers { workers: 1, stages: Vec::new() };
         wec_requester::config::plan::plan(&mut settings, Decided { push, ..Decided::default() }, None);
         let unread = settings.unread().into_iter();
-        let unread = unread.filter(|key| !matches!(key.place, Place::Command | Place::Search));
+        let unread = unread.filter(|key| !matches!(key.place, KeyPlace::Command | KeyPlace::Search));
         let missed: Vec<_> = unread.filter(|key| !key.sets_load).map(|key| key.name).collect();
         assert_eq!(missed, [""; 0]);
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use clap::{Arg, Command, CommandFactory as _};
-use wec_requester::config::{FLAGS_ONLY, KEYS, Key, Kind, Place};
+use wec_requester::config::{FLAGS_ONLY, KEYS, Key, KeyPlace, Kind};
 
 use crate::Cli;
 
@@ -138,7 +138,7 @@ fn page() -> String {
         if key.group != heading {
             heading = key.group;
             let _ = write!(page, "\n## {heading}\n\n");
-            if key.place == Place::Search {
+            if key.place == KeyPlace::Search {
                 page += "Only `wec capacity` has these; in a file they stand in the table `[capacity]`.\n\n";
             }
         }
@@ -160,9 +160,9 @@ fn entry_of_key(key: &Key) -> String {
         _ => format!("`{}`", key.name.trim_start_matches("capacity.")),
     };
     let place = match key.place {
-        Place::Command => None,
-        Place::Scenario => Some(format!("{table}, also of a scenario")),
-        Place::Plan | Place::Search => Some(table),
+        KeyPlace::Command => None,
+        KeyPlace::Scenario => Some(format!("{table}, also of a scenario")),
+        KeyPlace::Plan | KeyPlace::Search => Some(table),
     };
     let flag = key.has_flag.then(|| {
         let short = key.short.map(|letter| format!("`-{letter}`, ")).unwrap_or_default();
@@ -216,8 +216,8 @@ fn taken(takes: &[&str]) -> String {
     let flags =
         |keys: Vec<&Key>| keys.iter().map(|key| format!("`--{}`", key.long())).collect::<Vec<_>>().join(", ");
     let has = |key: &&Key| takes.contains(&key.name);
-    let of_runs = || KEYS.iter().filter(|key| key.has_flag && key.place != Place::Search);
-    let search = if KEYS.iter().any(|key| key.place == Place::Search && has(&key)) {
+    let of_runs = || KEYS.iter().filter(|key| key.has_flag && key.place != KeyPlace::Search);
+    let search = if KEYS.iter().any(|key| key.place == KeyPlace::Search && has(&key)) {
         " and [search](#search)"
     } else {
         ""

@@ -102,7 +102,7 @@ mod tests {
         for key in wec_requester::config::KEYS.iter().filter(|key| key.has_flag) {
             let flag = format!("--{}", key.long());
             assert!(script.contains(&flag), "{flag}");
-            let of_run = key.place != wec_requester::config::Place::Search;
+            let of_run = key.place != wec_requester::config::KeyPlace::Search;
             assert!(!of_run || page.contains(&flag.replace('-', "\\-")), "{flag}");
         }
     }

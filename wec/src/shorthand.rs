@@ -188,7 +188,7 @@ fn interval(text: &str) -> Result<Duration, String> {
 
 #[cfg(test)]
 mod tests {
-    use wec_requester::config::Place;
+    use wec_requester::config::KeyPlace;
 
     use super::*;
 
@@ -271,7 +271,7 @@ mod tests {
         let push = Push::Workers { workers: 5, stages: Vec::new() };
         wec_requester::config::plan::plan(&mut settings, Decided { push, ..Decided::default() }, None);
         let unread = settings.unread().into_iter();
-        let unread = unread.filter(|key| !matches!(key.place, Place::Command | Place::Search));
+        let unread = unread.filter(|key| !matches!(key.place, KeyPlace::Command | KeyPlace::Search));
         let missed = unread.filter(|key| !Constant::refuses(key)).map(|key| key.name);
         assert_eq!(missed.collect::<Vec<_>>(), [""; 0]);
     }

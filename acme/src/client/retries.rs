@@ -23,7 +23,7 @@ use crate::nonce::Nonce;
 use crate::policy::Policy;
 use crate::subject::Subject;
 use crate::template::Templates;
-use crate::transport::{BoxFuture, Place, Reply, Request, Response, may_send};
+use crate::transport::{BoxFuture, Reply, Request, Response, TakenPlace, may_send};
 
 impl Client {
     /// A signed POST, retried as the policy allows.
@@ -85,7 +85,7 @@ impl Client {
     /// Waits until a request may be sent. If it never may, it is noted as an attempt.
     async fn take_place<'a>(
         &'a self,
-        place: &mut Option<Place<'a>>,
+        place: &mut Option<TakenPlace<'a>>,
         trace: &mut Trace,
         step: &Step<'_>,
     ) -> Result<(), Failure> {
@@ -94,7 +94,7 @@ impl Client {
         }
         let taken = match self.transport.places() {
             Some(places) => places.take().await,
-            None => Ok(Place::any()),
+            None => Ok(TakenPlace::any()),
         };
         match taken {
             Ok(taken) => *place = Some(taken),
@@ -116,7 +116,7 @@ impl Client {
     /// A fresh nonce (RFC 8555 §7.2), for a request that was due at `due`.
     async fn fetch_nonce<'a>(
         &'a self,
-        place: &mut Option<Place<'a>>,
+        place: &mut Option<TakenPlace<'a>>,
         trace: &mut Trace,
         due: Option<u64>,
     ) -> Result<Nonce, Failure> {
@@ -135,7 +135,7 @@ impl Client {
     /// A GET or HEAD, retried as the policy allows.
     pub(super) async fn unsigned<'a, T>(
         &'a self,
-        place: &mut Option<Place<'a>>,
+        place: &mut Option<TakenPlace<'a>>,
         trace: &mut Trace,
         mut step: Step<'_>,
         read: impl Fn(&Self, &Attempt<'_>, &Response) -> Result<T, Failure>,
@@ -325,7 +325,7 @@ impl<'a> Retries<'a> {
         &mut self,
         missed: Missed,
         trace: &mut Trace,
-        place: &mut Option<Place<'_>>,
+        place: &mut Option<TakenPlace<'_>>,
     ) -> Result<u64, Failure> {
         let Missed { mut failure, status, others_can_go_on } = missed;
         self.any = true;

@@ -6,7 +6,7 @@ use super::info::{AgentInfo, Registration};
 use super::plan::SessionPlan;
 use super::task::{AgentState, AgentTask};
 use crate::Versioned;
-use crate::keys::{self, Place};
+use crate::keys::{self, KeyObject};
 use crate::kv::{Event, Pair};
 
 /// All agents, and all planned sessions with the agents' parts in them.
@@ -36,11 +36,11 @@ impl AgentsView {
     pub(crate) fn apply(&mut self, event: &Event) -> bool {
         match event {
             Event::Put(pair) => self.put(pair),
-            Event::Deleted { key, .. } => match keys::place(key) {
-                Place::Agent(name) => self.live.remove(name).is_some(),
-                Place::Registered(name) => self.registered.remove(name).is_some(),
-                Place::Plan(id) => self.plans.remove(id).is_some(),
-                Place::Task(session, agent) => {
+            Event::Deleted { key, .. } => match keys::object(key) {
+                KeyObject::Agent(name) => self.live.remove(name).is_some(),
+                KeyObject::Registered(name) => self.registered.remove(name).is_some(),
+                KeyObject::Plan(id) => self.plans.remove(id).is_some(),
+                KeyObject::Task(session, agent) => {
                     self.tasks.remove(&(session.to_owned(), agent.to_owned())).is_some()
                 }
                 _ => false,
@@ -50,15 +50,17 @@ impl AgentsView {
 
     /// A value that cannot be read changes nothing.
     fn put(&mut self, pair: &Pair) -> bool {
-        match keys::place(&pair.key) {
-            Place::Agent(name) => put(&mut self.live, name.to_owned(), pair),
-            Place::Registered(name) => put(&mut self.registered, name.to_owned(), pair),
-            Place::Plan(id) => {
+        match keys::object(&pair.key) {
+            KeyObject::Agent(name) => put(&mut self.live, name.to_owned(), pair),
+            KeyObject::Registered(name) => put(&mut self.registered, name.to_owned(), pair),
+            KeyObject::Plan(id) => {
                 let Some(plan) = keys::parse::<SessionPlan>(pair) else { return false };
                 self.plans.insert(id.to_owned(), plan);
                 true
             }
-            Place::Task(session, agent) => put(&mut self.tasks, (session.to_owned(), agent.to_owned()), pair),
+            KeyObject::Task(session, agent) => {
+                put(&mut self.tasks, (session.to_owned(), agent.to_owned()), pair)
+            }
             _ => false,
         }
     }

@@ -25,7 +25,7 @@ pub(super) struct Usual {
 
 /// Where a record is.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Place {
+pub(super) enum RecordAt {
     Chain(usize),
     Hit,
 }
@@ -39,21 +39,21 @@ struct Memory {
 
 impl Usual {
     /// The record at a place that [`Usual::read`] has returned.
-    pub(super) fn record(&self, place: Place) -> &Record {
+    pub(super) fn record(&self, place: RecordAt) -> &Record {
         match place {
-            Place::Chain(place) => &self.kinds[place].as_ref().expect("it was read into").record,
-            Place::Hit => self.hit.as_ref().expect("it was read into"),
+            RecordAt::Chain(place) => &self.kinds[place].as_ref().expect("it was read into").record,
+            RecordAt::Hit => self.hit.as_ref().expect("it was read into"),
         }
     }
 
     /// Reads a message of a block of this version. The tables change only if it is a usual one.
-    pub(super) fn read(&mut self, tables: &mut Tables, message: &[u8], version: u8) -> Option<Place> {
+    pub(super) fn read(&mut self, tables: &mut Tables, message: &[u8], version: u8) -> Option<RecordAt> {
         if message.len() > LONGEST {
             return None;
         }
         match *message.first()? {
-            CHAIN_BEGINS => self.chain(tables, message, version).map(Place::Chain),
-            HIT_BEGINS => self.hit(tables, message).map(|()| Place::Hit),
+            CHAIN_BEGINS => self.chain(tables, message, version).map(RecordAt::Chain),
+            HIT_BEGINS => self.hit(tables, message).map(|()| RecordAt::Hit),
             _ => None,
         }
     }

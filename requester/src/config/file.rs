@@ -11,7 +11,7 @@ use wec_text::{bounded, visible};
 
 use super::keys::{CAPACITY, FLAGS_ONLY, KEYS, OF_FILES, OF_SCENARIOS, WEIGHTS, flag_of, variable_of};
 use super::named_chains::{self, NamedChains};
-use crate::settings::{Key, Mistake, Mistakes, Origin, Place, SCENARIOS, Settings, nearest};
+use crate::settings::{Key, KeyPlace, Mistake, Mistakes, Origin, SCENARIOS, Settings, nearest};
 
 /// The parser's name for a repeated key or table.
 const DUPLICATE: &str = "duplicate key";
@@ -227,7 +227,8 @@ fn unknown(key: &str, last: &str, known: &[&str], top: &[&str]) -> String {
         return format!("belongs to the table [{CAPACITY}], as {search}");
     }
     let flag = last.replace('_', "-");
-    if FLAGS_ONLY.contains(&flag.as_str()) || Key::named(last).is_some_and(|key| key.place == Place::Command)
+    if FLAGS_ONLY.contains(&flag.as_str())
+        || Key::named(last).is_some_and(|key| key.place == KeyPlace::Command)
     {
         return format!("is a flag only: give --{flag}");
     }

@@ -11,7 +11,7 @@ use clap::{Arg, ArgAction, ArgMatches};
 use wec_record::Chain;
 
 use super::keys::KEYS;
-use crate::settings::{Key, Kind, Origin, Place, Settings, with_nearest};
+use crate::settings::{Key, KeyPlace, Kind, Origin, Settings, with_nearest};
 
 /// A command whose flags come from the table of keys.
 pub trait Command {
@@ -30,7 +30,7 @@ pub trait Command {
     /// Whether the command has the key's flag. A key without one has no effect, so its environment variable is not even
     /// read: this is for keys of another kind of command, and for those that have a flag of the command's own.
     fn takes(key: &Key) -> bool {
-        key.place != Place::Search && !Self::OWN.contains(&key.name)
+        key.place != KeyPlace::Search && !Self::OWN.contains(&key.name)
     }
 
     /// Whether the command reads the key only to report what to give instead. Help does not show its flag.
@@ -127,7 +127,7 @@ impl PlanOptions {
     /// The values as settings, with the file if there is one.
     pub fn settings(&self) -> Settings {
         let mut settings = Settings::default();
-        for key in KEYS.iter().filter(|key| key.place != Place::Command) {
+        for key in KEYS.iter().filter(|key| key.place != KeyPlace::Command) {
             let Some(Given { values, origin }) = self.given.get(key.name) else { continue };
             match key.kind {
                 Kind::Weights => {

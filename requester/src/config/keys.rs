@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 
 use crate::executor;
 use crate::settings::Kind::{Bool, List, Number, OneOf, Repeated, Stages, Text, Thresholds, Weights, Whole};
-use crate::settings::{Key, Kind, LOAD, Place, key, key as plan};
+use crate::settings::{Key, KeyPlace, Kind, LOAD, key, key as plan};
 
 /// Prefix of the keys of a search; a dot follows.
 pub(super) const CAPACITY: &str = "capacity";
@@ -321,7 +321,7 @@ const fn command(
     group: &'static str,
     help: &'static str,
 ) -> Key {
-    Key { place: Place::Command, ..key(name, value, kind, group, help) }
+    Key { place: KeyPlace::Command, ..key(name, value, kind, group, help) }
 }
 
 const fn scenario(
@@ -331,7 +331,7 @@ const fn scenario(
     group: &'static str,
     help: &'static str,
 ) -> Key {
-    Key { place: Place::Scenario, ..key(name, value, kind, group, help) }
+    Key { place: KeyPlace::Scenario, ..key(name, value, kind, group, help) }
 }
 
 const fn search(
@@ -341,7 +341,7 @@ const fn search(
     group: &'static str,
     help: &'static str,
 ) -> Key {
-    Key { place: Place::Search, ..key(name, value, kind, group, help) }
+    Key { place: KeyPlace::Search, ..key(name, value, kind, group, help) }
 }
 
 impl Key {
@@ -352,14 +352,14 @@ impl Key {
 }
 
 /// Keys allowed in a scenario's table.
-pub(super) static OF_SCENARIOS: LazyLock<Vec<String>> = LazyLock::new(|| in_files(&[Place::Scenario]));
+pub(super) static OF_SCENARIOS: LazyLock<Vec<String>> = LazyLock::new(|| in_files(&[KeyPlace::Scenario]));
 /// Keys allowed at the top level of a file, or in one of its tables that are not scenarios.
 pub(super) static OF_FILES: LazyLock<Vec<String>> =
-    LazyLock::new(|| in_files(&[Place::Plan, Place::Search, Place::Scenario]));
+    LazyLock::new(|| in_files(&[KeyPlace::Plan, KeyPlace::Search, KeyPlace::Scenario]));
 
 /// In the order of `places`, which is the order in messages.
-fn in_files(places: &[Place]) -> Vec<String> {
-    let of = |place: &Place| {
+fn in_files(places: &[KeyPlace]) -> Vec<String> {
+    let of = |place: &KeyPlace| {
         let place = *place;
         KEYS.iter().filter(move |key| key.place == place).flat_map(Key::in_files)
     };

@@ -8,17 +8,17 @@ use serde_json::{Map, Value, json};
 use wec_record::Chain;
 
 use super::keys::{CAPACITY, KEYS};
-use crate::settings::{Key, Kind, Place};
+use crate::settings::{Key, KeyPlace, Kind};
 
 /// The schema (draft 2020-12) of a plan's file.
 pub fn plan_schema() -> Value {
-    let mut top = properties(|key| matches!(key.place, Place::Plan | Place::Scenario));
+    let mut top = properties(|key| matches!(key.place, KeyPlace::Plan | KeyPlace::Scenario));
     top.insert(
         CAPACITY.to_owned(),
         json!({
             "type": "object",
             "description": "How wec capacity searches for the highest rate that the CA sustains; a run ignores it",
-            "properties": properties(|key| key.place == Place::Search),
+            "properties": properties(|key| key.place == KeyPlace::Search),
             "additionalProperties": false
         }),
     );
@@ -30,7 +30,7 @@ pub fn plan_schema() -> Value {
             "propertyNames": {"pattern": "^[A-Za-z0-9_-]{1,40}$"},
             "additionalProperties": {
                 "type": "object",
-                "properties": properties(|key| key.place == Place::Scenario),
+                "properties": properties(|key| key.place == KeyPlace::Scenario),
                 "additionalProperties": false
             }
         }),
@@ -78,13 +78,13 @@ fn nested(is_change: bool) -> Value {
         let also = |value: Value| with_types(value, is_change);
         properties.into_iter().map(|(name, value)| (name, also(value))).collect::<Map<_, _>>()
     };
-    let of = |key: &Key| !key.local && key.place == Place::Scenario;
+    let of = |key: &Key| !key.local && key.place == KeyPlace::Scenario;
     let scenario = json!({
         "type": if is_change { json!(["object", "null"]) } else { json!("object") },
         "properties": or_text(properties(of)),
         "additionalProperties": false
     });
-    let mut top = or_text(properties(|key| of(key) || (!key.local && key.place == Place::Plan)));
+    let mut top = or_text(properties(|key| of(key) || (!key.local && key.place == KeyPlace::Plan)));
     top.insert(
         "scenarios".to_owned(),
         json!({
@@ -108,7 +108,7 @@ fn flat(is_change: bool) -> Value {
         let names = keys.flat_map(Key::in_files).map(|name| name.replace('.', "\\."));
         names.collect::<Vec<_>>().join("|")
     };
-    let (plan, scenario) = (names(Place::Plan), names(Place::Scenario));
+    let (plan, scenario) = (names(KeyPlace::Plan), names(KeyPlace::Scenario));
     let name = r"scenarios\.[A-Za-z0-9_-]{1,40}";
     let pattern = match is_change {
         false => format!(r"^({plan}|({name}\.)?({scenario}))$"),
@@ -206,13 +206,13 @@ mod tests {
     fn a_session_has_every_key_that_is_not_local_to_agents() {
         let [(_, file), (_, change), (_, keys), _] = session_schemas();
         for key in KEYS.iter() {
-            let is_there = matches!(key.place, Place::Plan | Place::Scenario) && !key.local;
+            let is_there = matches!(key.place, KeyPlace::Plan | KeyPlace::Scenario) && !key.local;
             for schema in [&file, &change] {
                 assert_eq!(!schema["properties"][key.name].is_null(), is_there, "{}", key.name);
             }
             let of_scenario =
                 &file["properties"]["scenarios"]["additionalProperties"]["properties"][key.name];
-            assert_eq!(!of_scenario.is_null(), is_there && key.place == Place::Scenario, "{}", key.name);
+            assert_eq!(!of_scenario.is_null(), is_there && key.place == KeyPlace::Scenario, "{}", key.name);
         }
         assert_eq!(file["properties"]["workers"]["type"], json!(["integer", "string"]));
         assert_eq!(change["properties"]["workers"]["type"], json!(["integer", "string", "null"]));
@@ -232,10 +232,10 @@ mod tests {
         for key in KEYS.iter() {
             let name = key.name.rsplit('.').next().unwrap();
             let places = match key.place {
-                Place::Command => &[][..],
-                Place::Plan => &[top],
-                Place::Scenario => &[top, scenario],
-                Place::Search => &[&top[CAPACITY]["properties"]],
+                KeyPlace::Command => &[][..],
+                KeyPlace::Plan => &[top],
+                KeyPlace::Scenario => &[top, scenario],
+                KeyPlace::Search => &[&top[CAPACITY]["properties"]],
             };
             for properties in places {
                 let described = properties[name]["description"].as_str();

@@ -12,7 +12,7 @@ use super::flags::PlanOptions;
 use super::plan::{Decided, plan};
 use super::secrets::{SOME_KEY, Secrets};
 use crate::plan::Plan;
-use crate::settings::{Key, Mistake, Mistakes, Origin, Place, Settings};
+use crate::settings::{Key, KeyPlace, Mistake, Mistakes, Origin, Settings};
 
 /// The keys of a session, and the plan that they make wherever it runs.
 #[derive(Clone, Debug)]
@@ -97,7 +97,7 @@ fn refuse_what_is_local(settings: &mut Settings) {
             settings.mistake(name, message);
         }
     }
-    for key in super::keys::KEYS.iter().filter(|key| key.place == Place::Search) {
+    for key in super::keys::KEYS.iter().filter(|key| key.place == KeyPlace::Search) {
         if settings.is_given(key.name) {
             settings.mistake(key.name, "belongs to a search: a session has no search, use wec capacity");
         }
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn what_an_agent_consents_to_is_refused_in_a_session() {
-        for key in super::super::keys::KEYS.iter().filter(|key| key.local && key.place != Place::Command) {
+        for key in super::super::keys::KEYS.iter().filter(|key| key.local && key.place != KeyPlace::Command) {
             let refused = told(&keys(&[TARGET, (key.name, "/etc/passwd")]));
             let expected = format!("{}: belongs to the configuration of each agent", key.name);
             assert!(refused.contains(&expected), "{refused}");

@@ -19,7 +19,7 @@ pub struct Key {
     /// Its meaning, for people.
     pub help: &'static str,
     /// Its place in files.
-    pub place: Place,
+    pub place: KeyPlace,
     /// Whether there is a flag.
     pub has_flag: bool,
     /// The short flag.
@@ -38,7 +38,7 @@ pub struct Key {
 
 /// The place of a key in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum KeyPlace {
     /// Not in files, only in the command line and the environment.
     Command,
     /// At the top level.
@@ -85,7 +85,7 @@ pub(crate) const fn key(
     group: &'static str,
     help: &'static str,
 ) -> Key {
-    let place = Place::Plan;
+    let place = KeyPlace::Plan;
     Key {
         name,
         value,
@@ -110,7 +110,7 @@ impl Key {
         kind: Kind,
         help: &'static str,
     ) -> Self {
-        Self { place: Place::Scenario, sets_load: true, ..key(name, value, kind, LOAD, help) }
+        Self { place: KeyPlace::Scenario, sets_load: true, ..key(name, value, kind, LOAD, help) }
     }
 
     pub(crate) const fn sets_load(self) -> Self {
@@ -155,7 +155,7 @@ impl Key {
     /// Its names in files: its own, or for weights one for each chain.
     pub(crate) fn in_files(&self) -> Vec<String> {
         match (self.place, self.kind) {
-            (Place::Command, _) => Vec::new(),
+            (KeyPlace::Command, _) => Vec::new(),
             (_, Kind::Weights) => Chain::ALL.map(|chain| format!("{}.{chain}", self.name)).into(),
             _ => vec![self.name.to_owned()],
         }

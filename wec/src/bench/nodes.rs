@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use wec_node_stats::{Config, LoadOptions, Mode, Place, Sampler, Server, check};
+use wec_node_stats::{Config, LoadOptions, Mode, Sampler, Server, ServerOptions, check};
 use wec_startup::{Stop, report};
 
 #[derive(Debug, clap::Args)]
@@ -62,8 +62,8 @@ async fn cluster(nodes: u16, mode: Mode) -> anyhow::Result<Vec<Server>> {
     let sampler = Sampler::start();
     let mut servers = Vec::new();
     for _ in 0..nodes {
-        let place = Place { listen: ([127, 0, 0, 1], 0).into(), advertised: None, tls: None };
-        servers.push(Server::start(place, mode, sampler.clone()).await?);
+        let server = ServerOptions { listen: ([127, 0, 0, 1], 0).into(), advertised: None, tls: None };
+        servers.push(Server::start(server, mode, sampler.clone()).await?);
     }
     let config =
         Config { nodes: servers.iter().map(|server| server.advertised().to_owned()).collect(), mode };

@@ -322,7 +322,7 @@ fn any_time(text: &str, least: Duration) -> Result<Duration, String> {
 
 #[cfg(test)]
 mod tests {
-    use wec_requester::config::Place;
+    use wec_requester::config::KeyPlace;
 
     use super::*;
 
@@ -347,7 +347,7 @@ mod tests {
     fn every_key_of_a_search_is_read() {
         let mut settings = plan().settings();
         search(&mut settings);
-        let unread = settings.unread().into_iter().filter(|key| key.place == Place::Search);
+        let unread = settings.unread().into_iter().filter(|key| key.place == KeyPlace::Search);
         assert_eq!(unread.map(|key| key.name).collect::<Vec<_>>(), [""; 0]);
     }
 

@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::Path;
 
-use wec_requester::config::{KEYS, Place};
+use wec_requester::config::{KEYS, KeyPlace};
 use wec_testbed::{Pebble, PebbleOptions};
 
 /// Exit code and standard error of `wec run` with these arguments.
@@ -65,7 +65,7 @@ fn a_mistake_names_the_variable_or_the_flag_that_the_value_came_from() {
         said.lines().map(|line| line.split([':', ' ']).next().unwrap().to_owned()).collect::<Vec<_>>()
     };
     for key in keys() {
-        let command = if key.place == Place::Search { "capacity" } else { "run" };
+        let command = if key.place == KeyPlace::Search { "capacity" } else { "run" };
         let variable = told(crate::common::wec(folder.path(), &[command]).env(key.variable(), "?? ??"));
         assert!(variable.contains(&key.variable()), "{}: {variable:?}", key.variable());
         let flag = format!("--{}", key.long());

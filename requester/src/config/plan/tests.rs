@@ -4,7 +4,7 @@ use wec_acme::Policy;
 
 use super::super::keys::KEYS;
 use super::*;
-use crate::settings::{Key, Place};
+use crate::settings::{Key, KeyPlace};
 
 fn options() -> PlanOptions {
     PlanOptions::default().with("directory", "https://127.0.0.1:14000/dir")
@@ -26,7 +26,8 @@ fn every_key_of_the_table_is_read() {
         unread.retain(|name| left.contains(name));
     }
     // The keys of the table [capacity] are read by the search, which has its own test.
-    let elsewhere = |name: &&str| matches!(Key::named(name).unwrap().place, Place::Command | Place::Search);
+    let elsewhere =
+        |name: &&str| matches!(Key::named(name).unwrap().place, KeyPlace::Command | KeyPlace::Search);
     assert_eq!(unread.into_iter().filter(|name| !elsewhere(name)).collect::<Vec<_>>(), [""; 0]);
 }
 
