@@ -17,7 +17,7 @@ mod schema;
 mod secrets;
 mod session;
 
-pub use crate::settings::{Key, KeyPlace, Kind, Mistake, Mistakes, Origin, Settings};
+pub use crate::settings::{Key, KeyKind, KeyPlace, Mistake, Mistakes, Origin, Settings};
 pub use flags::{Command, Flags, PlanOptions, Run};
 pub use keys::{FLAGS_ONLY, KEYS};
 pub use plan::Decided;

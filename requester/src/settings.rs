@@ -13,7 +13,7 @@ pub(crate) mod values;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-pub use self::key::{Key, KeyPlace, Kind};
+pub use self::key::{Key, KeyKind, KeyPlace};
 pub(crate) use self::key::{LOAD, key};
 pub(crate) use self::suggestion::{nearest, with_nearest};
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use clap::{Arg, Command, CommandFactory as _};
-use wec_requester::config::{FLAGS_ONLY, KEYS, Key, KeyPlace, Kind};
+use wec_requester::config::{FLAGS_ONLY, KEYS, Key, KeyKind, KeyPlace};
 
 use crate::Cli;
 
@@ -156,7 +156,7 @@ fn page() -> String {
 
 fn entry_of_key(key: &Key) -> String {
     let table = match key.kind {
-        Kind::Weights => format!("`[{}]`, a weight for each chain", key.name),
+        KeyKind::Weights => format!("`[{}]`, a weight for each chain", key.name),
         _ => format!("`{}`", key.name.trim_start_matches("capacity.")),
     };
     let place = match key.place {

@@ -11,7 +11,7 @@ use clap::{Arg, ArgAction, ArgMatches};
 use wec_record::Chain;
 
 use super::keys::KEYS;
-use crate::settings::{Key, KeyPlace, Kind, Origin, Settings, with_nearest};
+use crate::settings::{Key, KeyKind, KeyPlace, Origin, Settings, with_nearest};
 
 /// A command whose flags come from the table of keys.
 pub trait Command {
@@ -103,7 +103,7 @@ impl PlanOptions {
         }
         let value = value.into();
         match key.kind {
-            Kind::Repeated | Kind::Weights => values.extend(value.split(',').map(str::to_owned)),
+            KeyKind::Repeated | KeyKind::Weights => values.extend(value.split(',').map(str::to_owned)),
             _ => values.push(value),
         }
     }
@@ -130,14 +130,15 @@ impl PlanOptions {
         for key in KEYS.iter().filter(|key| key.place != KeyPlace::Command) {
             let Some(Given { values, origin }) = self.given.get(key.name) else { continue };
             match key.kind {
-                Kind::Weights => {
+                KeyKind::Weights => {
                     values.iter().for_each(|weight| set_weight(&mut settings, key, weight, origin));
                 }
-                Kind::Thresholds if values.iter().any(|text| text.trim().is_empty()) => settings.mistake_at(
-                    key.name,
-                    origin.clone(),
-                    "is empty: write one like 'chain{p(95)} < 2s' (docs/thresholds.md), or leave it out",
-                ),
+                KeyKind::Thresholds if values.iter().any(|text| text.trim().is_empty()) => settings
+                    .mistake_at(
+                        key.name,
+                        origin.clone(),
+                        "is empty: write one like 'chain{p(95)} < 2s' (docs/thresholds.md), or leave it out",
+                    ),
                 _ => settings.give(key.name, &values.join(","), origin.clone()),
             }
         }
@@ -224,7 +225,7 @@ impl<C: Command> clap::FromArgMatches for Flags<C> {
     }
 }
 
-impl Kind {
+impl KeyKind {
     /// Whether the flag may be given more than once.
     pub(super) const fn is_repeated(self) -> bool {
         matches!(self, Self::Repeated | Self::Thresholds | Self::Weights)
@@ -248,9 +249,9 @@ fn arg(key: &'static Key, help: &'static str, environment: bool) -> Arg {
         None => arg,
     };
     let arg = match key.kind {
-        Kind::Bool => arg.num_args(0..=1).default_missing_value("true"),
-        Kind::Repeated | Kind::Weights => arg.action(ArgAction::Append).value_delimiter(','),
-        Kind::Thresholds => arg.action(ArgAction::Append).visible_alias(key.name),
+        KeyKind::Bool => arg.num_args(0..=1).default_missing_value("true"),
+        KeyKind::Repeated | KeyKind::Weights => arg.action(ArgAction::Append).value_delimiter(','),
+        KeyKind::Thresholds => arg.action(ArgAction::Append).visible_alias(key.name),
         _ => arg,
     };
     if !environment {

@@ -8,8 +8,10 @@
 use std::sync::LazyLock;
 
 use crate::executor;
-use crate::settings::Kind::{Bool, List, Number, OneOf, Repeated, Stages, Text, Thresholds, Weights, Whole};
-use crate::settings::{Key, KeyPlace, Kind, LOAD, key, key as plan};
+use crate::settings::KeyKind::{
+    Bool, List, Number, OneOf, Repeated, Stages, Text, Thresholds, Weights, Whole,
+};
+use crate::settings::{Key, KeyKind, KeyPlace, LOAD, key, key as plan};
 
 /// Prefix of the keys of a search; a dot follows.
 pub(super) const CAPACITY: &str = "capacity";
@@ -28,7 +30,7 @@ const SEARCH: &str = "Search";
 pub static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
     let workers = COMMON.iter().position(|key| key.name == "workers").expect("a row of the table");
     let (first, last) = COMMON.split_at(workers + 1);
-    let executor = scenario("executor", "NAME", Kind::Executor, LOAD, &EXECUTOR_HELP).sets_load();
+    let executor = scenario("executor", "NAME", KeyKind::Executor, LOAD, &EXECUTOR_HELP).sets_load();
     [first, &[executor], &executor::own_keys(), last].concat()
 });
 
@@ -317,7 +319,7 @@ pub static FLAGS_ONLY: &[&str] = &[
 const fn command(
     name: &'static str,
     value: &'static str,
-    kind: Kind,
+    kind: KeyKind,
     group: &'static str,
     help: &'static str,
 ) -> Key {
@@ -327,7 +329,7 @@ const fn command(
 const fn scenario(
     name: &'static str,
     value: &'static str,
-    kind: Kind,
+    kind: KeyKind,
     group: &'static str,
     help: &'static str,
 ) -> Key {
@@ -337,7 +339,7 @@ const fn scenario(
 const fn search(
     name: &'static str,
     value: &'static str,
-    kind: Kind,
+    kind: KeyKind,
     group: &'static str,
     help: &'static str,
 ) -> Key {

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use wec_record::Chain;
 
 use super::keys::{CAPACITY, KEYS};
-use crate::settings::{Key, KeyPlace, Kind};
+use crate::settings::{Key, KeyKind, KeyPlace};
 
 /// The schema (draft 2020-12) of a plan's file.
 pub fn plan_schema() -> Value {
@@ -164,23 +164,23 @@ fn properties(which: impl Fn(&Key) -> bool) -> Map<String, Value> {
     KEYS.iter().filter(|key| which(key)).map(property).collect()
 }
 
-fn shape(kind: Kind) -> Value {
+fn shape(kind: KeyKind) -> Value {
     match kind {
-        Kind::Text => json!({"type": "string"}),
-        Kind::Bool => json!({"type": "boolean"}),
-        Kind::Whole => json!({"type": "integer", "minimum": 0}),
-        Kind::Number => json!({"type": ["string", "number"]}),
-        Kind::Executor => json!({"enum": crate::executor::names().collect::<Vec<_>>()}),
-        Kind::OneOf(values) => json!({"enum": values}),
-        Kind::List | Kind::Repeated | Kind::Thresholds => {
+        KeyKind::Text => json!({"type": "string"}),
+        KeyKind::Bool => json!({"type": "boolean"}),
+        KeyKind::Whole => json!({"type": "integer", "minimum": 0}),
+        KeyKind::Number => json!({"type": ["string", "number"]}),
+        KeyKind::Executor => json!({"enum": crate::executor::names().collect::<Vec<_>>()}),
+        KeyKind::OneOf(values) => json!({"enum": values}),
+        KeyKind::List | KeyKind::Repeated | KeyKind::Thresholds => {
             json!({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]})
         }
-        Kind::Weights => {
+        KeyKind::Weights => {
             let weights =
                 Chain::ALL.map(|chain| (chain.to_string(), json!({"type": "number", "minimum": 0})));
             json!({"type": "object", "properties": Map::from_iter(weights), "additionalProperties": false})
         }
-        Kind::Stages => json!({"anyOf": [
+        KeyKind::Stages => json!({"anyOf": [
             {"type": "string"},
             {"type": "array", "items": {"anyOf": [{"type": "string"}, {
                 "type": "object",

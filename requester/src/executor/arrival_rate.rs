@@ -28,7 +28,7 @@ use super::relay::Relay;
 use super::{ArrivalSchedule, Context, Executor, Gauges, Kind, Load, Start, Workforce};
 use crate::pace::{Ramp, Spacing};
 use crate::permit::Permit;
-use crate::settings::Kind::{Number, OneOf};
+use crate::settings::KeyKind::{Number, OneOf};
 use crate::settings::{Key, Scope};
 
 /// The row of the table of executors.

@@ -30,7 +30,7 @@ use super::{
 use crate::alarm::Alarm;
 use crate::pace::Ramp;
 use crate::settings::Key;
-use crate::settings::Kind::{Number, Text};
+use crate::settings::KeyKind::{Number, Text};
 use crate::settings::Scope;
 
 /// The row of the table of executors.

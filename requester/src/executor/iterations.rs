@@ -8,7 +8,7 @@ use wec_record::plan;
 use super::{Context, Executor, Kind, Load, Start, config, workers};
 use crate::pace::Ramp;
 use crate::settings::Key;
-use crate::settings::Kind::Whole;
+use crate::settings::KeyKind::Whole;
 use crate::settings::Scope;
 use crate::settings::values::whole;
 

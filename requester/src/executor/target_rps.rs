@@ -34,7 +34,7 @@ use super::worker_loop::LoopConfig;
 use super::{ArrivalSchedule, Context, Executor, Gauges, Kind, Load, Start};
 use crate::pace::Ramp;
 use crate::settings::Key;
-use crate::settings::Kind::Number;
+use crate::settings::KeyKind::Number;
 use crate::settings::Scope;
 
 /// The row of the table of executors.

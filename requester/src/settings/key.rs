@@ -13,7 +13,7 @@ pub struct Key {
     /// The value's name in `--help`: `TIME`.
     pub value: &'static str,
     /// The kind of its values.
-    pub kind: Kind,
+    pub kind: KeyKind,
     /// The heading in `--help`.
     pub group: &'static str,
     /// Its meaning, for people.
@@ -52,7 +52,7 @@ pub enum KeyPlace {
 /// The kind of a key's values, for the flag's arity and the schema. The values are checked when they are
 /// read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum KeyKind {
     /// Text.
     Text,
     /// `true` or `false`; a flag without a value is `true`.
@@ -67,7 +67,7 @@ pub enum Kind {
     OneOf(&'static [&'static str]),
     /// Several, separated by commas or as a list.
     List,
-    /// As [`Kind::List`], and the flag may also be repeated.
+    /// As [`KeyKind::List`], and the flag may also be repeated.
     Repeated,
     /// Thresholds, whose text may contain commas; the flag is repeated.
     Thresholds,
@@ -81,7 +81,7 @@ pub enum Kind {
 pub(crate) const fn key(
     name: &'static str,
     value: &'static str,
-    kind: Kind,
+    kind: KeyKind,
     group: &'static str,
     help: &'static str,
 ) -> Key {
@@ -107,7 +107,7 @@ impl Key {
     pub(crate) const fn of_executor(
         name: &'static str,
         value: &'static str,
-        kind: Kind,
+        kind: KeyKind,
         help: &'static str,
     ) -> Self {
         Self { place: KeyPlace::Scenario, sets_load: true, ..key(name, value, kind, LOAD, help) }
@@ -141,7 +141,7 @@ impl Key {
     /// search have no table in their names.
     pub fn long(&self) -> String {
         let name = match self.kind {
-            Kind::Thresholds | Kind::Weights => self.name.trim_end_matches('s'),
+            KeyKind::Thresholds | KeyKind::Weights => self.name.trim_end_matches('s'),
             _ => self.name.rsplit('.').next().unwrap_or(self.name),
         };
         name.replace('_', "-")
@@ -156,7 +156,7 @@ impl Key {
     pub(crate) fn in_files(&self) -> Vec<String> {
         match (self.place, self.kind) {
             (KeyPlace::Command, _) => Vec::new(),
-            (_, Kind::Weights) => Chain::ALL.map(|chain| format!("{}.{chain}", self.name)).into(),
+            (_, KeyKind::Weights) => Chain::ALL.map(|chain| format!("{}.{chain}", self.name)).into(),
             _ => vec![self.name.to_owned()],
         }
     }
