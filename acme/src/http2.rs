@@ -201,7 +201,7 @@ impl Http2Transport {
 
     /// The connection to this server. If there is no usable one it is made, and `way` gets the time this took.
     async fn connection(&self, origin: &Arc<Origin>, way: &mut Way) -> Result<Arc<Connection>, Failure> {
-        enum Part {
+        enum Turn {
             Dial(watch::Sender<Option<Result<Arc<Connection>, Failure>>>),
             Wait(watch::Receiver<Option<Result<Arc<Connection>, Failure>>>),
         }
@@ -214,7 +214,7 @@ impl Http2Transport {
                         return Ok(Arc::clone(connection));
                     }
                     Some(Lane::Dialling(outcome)) if outcome.has_changed().is_ok() => {
-                        Part::Wait(outcome.clone())
+                        Turn::Wait(outcome.clone())
                     }
                     _ => {
                         let (tell, told) = watch::channel(None);
@@ -222,12 +222,12 @@ impl Http2Transport {
                             lanes.swap_remove(place);
                         }
                         lanes.push((Arc::clone(origin), Lane::Dialling(told)));
-                        Part::Dial(tell)
+                        Turn::Dial(tell)
                     }
                 }
             };
             match part {
-                Part::Dial(tell) => {
+                Turn::Dial(tell) => {
                     let dialled = self.connect(origin, way).await;
                     let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
                     lanes.retain(|(known, _)| !Arc::ptr_eq(known, origin));
@@ -237,7 +237,7 @@ impl Http2Transport {
                     tell.send_replace(Some(dialled.clone()));
                     return dialled;
                 }
-                Part::Wait(mut outcome) => {
+                Turn::Wait(mut outcome) => {
                     // Without an outcome the request that dialled was dropped, and another one must dial.
                     if let Ok(dialled) = outcome.wait_for(Option::is_some).await
                         && let Some(dialled) = &*dialled

@@ -15,7 +15,7 @@ use crate::kv::etcd::Etcd;
 use crate::kv::memory::Memory;
 use crate::kv::sqlite::Sqlite;
 use crate::kv::{Kv, Watcher, Write};
-use crate::stored::{Part, Stored};
+use crate::stored::{Stored, StoredValue};
 use crate::view::View;
 use crate::{
     BoardError, By, Change, Changed, Connection, EtcdOptions, FileOptions, Made, Membership, NodeInfo, Pool,
@@ -234,8 +234,8 @@ impl Board {
         let (spec, status) = tokio::try_join!(self.kv.get(&spec, doing), self.kv.get(&status, doing))?;
         let none = Stored::default();
         Ok(Stored {
-            spec: spec.as_ref().map_or(none.spec, Part::read),
-            status: status.as_ref().map_or(none.status, Part::read),
+            spec: spec.as_ref().map_or(none.spec, StoredValue::read),
+            status: status.as_ref().map_or(none.status, StoredValue::read),
         })
     }
 

@@ -8,13 +8,13 @@ use crate::{RunStatus, Session, SessionSpec, Versioned, keys};
 /// Both parts of a session, if they exist.
 #[derive(Clone, Debug)]
 pub(crate) struct Stored {
-    pub(crate) spec: Part<SessionSpec>,
-    pub(crate) status: Part<RunStatus>,
+    pub(crate) spec: StoredValue<SessionSpec>,
+    pub(crate) status: StoredValue<RunStatus>,
 }
 
 /// A value with the version of its last write.
 #[derive(Clone, Debug)]
-pub(crate) struct Part<T> {
+pub(crate) struct StoredValue<T> {
     /// 0 if it was never written.
     pub(crate) version: u64,
     /// None if it does not exist or cannot be parsed.
@@ -33,11 +33,11 @@ impl Stored {
 
 impl Default for Stored {
     fn default() -> Self {
-        Self { spec: Part::gone(0, None), status: Part::gone(0, Some(RunStatus::default())) }
+        Self { spec: StoredValue::gone(0, None), status: StoredValue::gone(0, Some(RunStatus::default())) }
     }
 }
 
-impl<T> Part<T> {
+impl<T> StoredValue<T> {
     /// Deleted by a write; `default` is its value.
     pub(crate) const fn gone(version: u64, default: Option<T>) -> Self {
         Self { version, value: default }
@@ -51,14 +51,14 @@ impl<T> Part<T> {
     }
 }
 
-impl<T: DeserializeOwned> Part<T> {
+impl<T: DeserializeOwned> StoredValue<T> {
     /// A value of another program is not parsed; it has a version and is overwritten.
     pub(crate) fn read(pair: &Pair) -> Self {
         Self { version: pair.version, value: keys::parse(pair).map(|read| read.value) }
     }
 }
 
-impl<T: PartialEq + serde::Serialize> Part<T> {
+impl<T: PartialEq + serde::Serialize> StoredValue<T> {
     /// Whether it has this value already.
     pub(crate) fn is(&self, next: &T) -> bool {
         self.value.as_ref() == Some(next)

@@ -11,7 +11,7 @@ use crate::agents::view::AgentsView;
 use crate::answers::Answers;
 use crate::keys::{self, KeyObject};
 use crate::kv::{Event, Pair, Watcher};
-use crate::stored::{Part, Stored};
+use crate::stored::{Stored, StoredValue};
 use crate::{Changed, Connection, NodeInfo, RunStatus, Session, SessionSpec, Shares, Versioned};
 
 /// Number of changes that a subscriber may be behind before it misses some.
@@ -223,8 +223,12 @@ impl Watcher for View {
         for pair in pairs {
             match keys::object(&pair.key) {
                 KeyObject::Node(_) => nodes.extend(keys::parse::<NodeInfo>(pair).map(|node| node.value)),
-                KeyObject::Session(id) => sessions.entry(id.to_owned()).or_default().spec = Part::read(pair),
-                KeyObject::Status(id) => sessions.entry(id.to_owned()).or_default().status = Part::read(pair),
+                KeyObject::Session(id) => {
+                    sessions.entry(id.to_owned()).or_default().spec = StoredValue::read(pair)
+                }
+                KeyObject::Status(id) => {
+                    sessions.entry(id.to_owned()).or_default().status = StoredValue::read(pair)
+                }
                 KeyObject::Shares(session) => {
                     shares.extend(keys::parse::<Shares>(pair).map(|found| (session.to_owned(), found.value)));
                 }
@@ -267,20 +271,21 @@ impl Watcher for View {
                     }
                 }
                 (KeyObject::Session(id), Event::Deleted { version, .. }) => {
-                    sessions.entry(id).or_default().spec = Part::gone(*version, None);
+                    sessions.entry(id).or_default().spec = StoredValue::gone(*version, None);
                 }
                 (KeyObject::Session(id), Event::Put(pair)) => {
-                    let spec = Part::read(pair);
+                    let spec = StoredValue::read(pair);
                     changes.extend(last_changes(&spec));
                     if spec.value.is_some() {
                         sessions.entry(id).or_default().spec = spec;
                     }
                 }
                 (KeyObject::Status(id), Event::Deleted { version, .. }) => {
-                    sessions.entry(id).or_default().status = Part::gone(*version, Some(RunStatus::default()));
+                    sessions.entry(id).or_default().status =
+                        StoredValue::gone(*version, Some(RunStatus::default()));
                 }
                 (KeyObject::Status(id), Event::Put(pair)) => {
-                    let status = Part::read(pair);
+                    let status = StoredValue::read(pair);
                     if status.value.is_some() {
                         sessions.entry(id).or_default().status = status;
                     }
@@ -321,6 +326,6 @@ impl Watcher for View {
     }
 }
 
-fn last_changes(spec: &Part<SessionSpec>) -> Vec<Changed> {
+fn last_changes(spec: &StoredValue<SessionSpec>) -> Vec<Changed> {
     spec.value.as_ref().map(|spec| spec.last_changes.clone()).unwrap_or_default()
 }

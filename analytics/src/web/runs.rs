@@ -112,7 +112,7 @@ pub(super) async fn mark(
 /// A part of a run.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Part {
+pub(super) struct PartQuery {
     /// Its start, nanoseconds after the run's start
     from_ns: u64,
     /// Its end, which is not part of it
@@ -124,7 +124,7 @@ pub(super) struct Part {
     get,
     path = "/api/v1/runs/{id}/window",
     tag = "figures",
-    params(("id" = String, Path, description = "The run's id"), Part),
+    params(("id" = String, Path, description = "The run's id"), PartQuery),
     responses(
         (status = "default", description = "Refused: 401, 403, 413, 415 as docs/web-api.md says", body = ErrorBody),
         (status = OK, description = "The figures of the part, and its series; by seconds if it is no longer than an hour", body = WindowView),
@@ -136,9 +136,10 @@ pub(super) struct Part {
 pub(super) async fn window(
     State(web): State<Arc<Web>>,
     Path(id): Path<String>,
-    part: Result<Query<Part>, QueryRejection>,
+    part: Result<Query<PartQuery>, QueryRejection>,
 ) -> Result<Json<WindowView>, ApiError> {
-    let Query(Part { from_ns, to_ns }) = part.map_err(|error| ApiError::BadRequest(error.body_text()))?;
+    let Query(PartQuery { from_ns, to_ns }) =
+        part.map_err(|error| ApiError::BadRequest(error.body_text()))?;
     let run = web.run(&id).await?;
     let view = web.part(&id, run, (from_ns, to_ns), move |aggregate| {
         let series = aggregate.series(None).0;
