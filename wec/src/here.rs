@@ -29,7 +29,7 @@ use wec_requester::{
 use wec_startup::{Exit, Stop, TextStyle, node_name, say, told};
 use wec_store::{ChallengeWriter, MemoryChallenges};
 
-use crate::junit::{self, Outcome};
+use crate::junit::{self, TestRun};
 use crate::kept_page::KeptPage;
 use crate::output::{OutputOptions, Page};
 use crate::progress::{self, Progress};
@@ -94,8 +94,8 @@ async fn run_and_conclude(
     let remark = if snapshot.generator.limited { when_limited } else { "" };
     let none = no_verdict(snapshot, &plan, &stop);
     let told = match none {
-        Some((_, why)) => Outcome::NoVerdict(snapshot, why),
-        None => Outcome::Ran(snapshot, nothing.as_deref()),
+        Some((_, why)) => TestRun::NoVerdict(snapshot, why),
+        None => TestRun::Ran(snapshot, nothing.as_deref()),
     };
     let text = |style: TextStyle| summary_table(snapshot, style) + &style.wrapped(remark, 0);
     output.leave("the summary", || junit::junit(&told), &ended.log, text, snapshot)?;

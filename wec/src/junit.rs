@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use wec_analytics::{Snapshot, ThresholdResult, threshold_line};
 
 /// How a run ended, for the cases that are not thresholds.
-pub(crate) enum Outcome<'a> {
+pub(crate) enum TestRun<'a> {
     /// It ran; with what is wrong with it as a whole, if anything.
     Ran(&'a Snapshot, Option<&'a str>),
     /// It ran, but has no verdict on the CA, for this reason.
@@ -20,20 +20,20 @@ pub(crate) enum Outcome<'a> {
 }
 
 /// The document. Ends with a newline.
-pub(crate) fn junit(outcome: &Outcome<'_>) -> String {
+pub(crate) fn junit(outcome: &TestRun<'_>) -> String {
     let mut cases = Vec::new();
     let (name, seconds) = match outcome {
-        Outcome::Ran(snapshot, wrong) => {
+        TestRun::Ran(snapshot, wrong) => {
             cases.push(case("the run has results", wrong.map(|wrong| ("failure", wrong.to_owned()))));
             cases.extend(snapshot.thresholds.iter().map(threshold));
             (snapshot.run.target.as_str(), snapshot.elapsed_ns as f64 / 1e9)
         }
-        Outcome::NoVerdict(snapshot, why) => {
+        TestRun::NoVerdict(snapshot, why) => {
             cases.push(case("the run has a verdict", Some(("error", (*why).to_owned()))));
             cases.extend(snapshot.thresholds.iter().map(threshold));
             (snapshot.run.target.as_str(), snapshot.elapsed_ns as f64 / 1e9)
         }
-        Outcome::CouldNotRun(why) => {
+        TestRun::CouldNotRun(why) => {
             cases.push(case("the run has results", Some(("error", (*why).to_owned()))));
             ("", 0.0)
         }
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn a_run_that_could_not_start_is_an_error() {
-        let text = junit(&Outcome::CouldNotRun("cannot reach \"ca\": refused"));
+        let text = junit(&TestRun::CouldNotRun("cannot reach \"ca\": refused"));
         assert!(text.contains("tests=\"1\" failures=\"0\" errors=\"1\""), "{text}");
         assert!(text.contains("<error message=\"cannot reach &quot;ca&quot;: refused\"/>"), "{text}");
     }

@@ -12,7 +12,7 @@ use wec_requester::Hook;
 use wec_requester::config::Mistakes;
 use wec_startup::{TextStyle, WrongUse, report, say, show, told};
 
-use crate::junit::{self, Outcome};
+use crate::junit::{self, TestRun};
 
 /// The heading in `--help`.
 const HEADING: &str = "Output";
@@ -166,7 +166,7 @@ impl OutputOptions {
     fn leave_why(&self, why: &str) {
         if let Some(path) = self.junit.as_ref().filter(|path| path.as_os_str() != "-" && !is_fifo(path)) {
             // The error is reported anyway; a second one would hide it.
-            let _ = std::fs::write(path, junit::junit(&Outcome::CouldNotRun(why)));
+            let _ = std::fs::write(path, junit::junit(&TestRun::CouldNotRun(why)));
         }
     }
 }
