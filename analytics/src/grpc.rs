@@ -29,7 +29,7 @@ use wec_proto::results::{Ack, Batch};
 use wec_startup::{Access, Right};
 
 use self::measured::Measured;
-use crate::ingest::{Answer, Answered, Ingest, Refusal};
+use crate::ingest::{Answer, Answered, Ingest, RefusedBatch};
 
 /// Large enough for 512 results with the longest errors that a client keeps. A batch refused for its size
 /// would be sent again forever.
@@ -112,8 +112,8 @@ impl Results for Receiver {
         let answers = answers.map(|answered| match answered {
             Answered::Nothing => Err(Status::internal("no answer was made")),
             Answered::Through(through_seq) => Ok(Ack { through_seq }),
-            Answered::Refused(Refusal::NotNow(why)) => Err(Status::unavailable(why)),
-            Answered::Refused(Refusal::Never(why)) => Err(Status::invalid_argument(why)),
+            Answered::Refused(RefusedBatch::NotNow(why)) => Err(Status::unavailable(why)),
+            Answered::Refused(RefusedBatch::Never(why)) => Err(Status::invalid_argument(why)),
         });
         let answers = answers.map(move |answer| {
             let _inbound_lives = &inbound;
@@ -152,9 +152,9 @@ impl Inbound {
                     let why = status.message().to_owned();
                     let refusal = match status.code() {
                         // A batch that is too large or cannot be decoded would fail again.
-                        Code::OutOfRange | Code::InvalidArgument => Refusal::Never(why),
-                        _ if is_no_batch(&status) => Refusal::Never(why),
-                        Code::DeadlineExceeded => Refusal::NotNow(why),
+                        Code::OutOfRange | Code::InvalidArgument => RefusedBatch::Never(why),
+                        _ if is_no_batch(&status) => RefusedBatch::Never(why),
+                        Code::DeadlineExceeded => RefusedBatch::NotNow(why),
                         _ => return,
                     };
                     self.answer.send_replace(Answered::Refused(refusal));

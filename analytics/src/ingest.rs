@@ -38,12 +38,12 @@ pub(crate) enum Answered {
     /// Everything up to this number is in the log.
     Through(u64),
     /// A batch was refused; the stream is over.
-    Refused(Refusal),
+    Refused(RefusedBatch),
 }
 
 /// Why a batch was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Refusal {
+pub(crate) enum RefusedBatch {
     /// Try again later.
     #[error("{0}")]
     NotNow(String),

@@ -39,7 +39,7 @@ use wec_record::RunHeader;
 use wec_record::wire::{event_to_wire, load_to_wire, state_to_wire};
 
 use self::codec::{Bearer, chain};
-use self::connection::{CONNECT, Connection, Event, next_event, open_within};
+use self::connection::{CONNECT, Connection, LinkEvent, next_event, open_within};
 use crate::intake::{BATCH, Entry, Intake};
 use crate::losses::Losses;
 use crate::numbered::{Batch, Numbering};
@@ -389,10 +389,10 @@ impl Pump {
             };
             let event = tokio::select! {
                 event = next_event(&mut connection, more) => event,
-                _ = look.tick() => Event::Tick,
-                () = gathered => Event::Tick,
-                () = closing.cancelled(), if !last => Event::Tick,
-                () = deadline.cancelled() => Event::Tick,
+                _ = look.tick() => LinkEvent::Tick,
+                () = gathered => LinkEvent::Tick,
+                () = closing.cancelled(), if !last => LinkEvent::Tick,
+                () = deadline.cancelled() => LinkEvent::Tick,
             };
             self.handle(event, &mut connection);
         }
@@ -402,9 +402,9 @@ impl Pump {
         self.spool.close();
     }
 
-    fn handle(&mut self, event: Event, connection: &mut Connection) {
+    fn handle(&mut self, event: LinkEvent, connection: &mut Connection) {
         match event {
-            Event::Tick => {
+            LinkEvent::Tick => {
                 if matches!(connection, Connection::Waiting(until) if *until <= Instant::now()) {
                     *connection = Connection::Connecting(Box::pin(open_within(
                         self.endpoint.clone(),
@@ -413,8 +413,8 @@ impl Pump {
                     )));
                 }
             }
-            Event::Opened(Ok(link)) => *connection = Connection::Open(link),
-            Event::MaySend => {
+            LinkEvent::Opened(Ok(link)) => *connection = Connection::Open(link),
+            LinkEvent::MaySend => {
                 let Connection::Open(link) = connection else { return };
                 let Some(parcel) = self.outbox.get(self.sent) else { return };
                 if !link.greeted {
@@ -424,7 +424,7 @@ impl Pump {
                     self.sent += 1;
                 }
             }
-            Event::Acknowledged(Ok(Some(through))) => {
+            LinkEvent::Acknowledged(Ok(Some(through))) => {
                 // The acknowledgement of a greeting is about no batch.
                 if self.acknowledge(through) {
                     self.retry = RETRY.0;
@@ -433,13 +433,13 @@ impl Pump {
                     self.cautious = false;
                 }
             }
-            Event::Acknowledged(Err(status)) if is_final(&status) && !self.outbox.is_empty() => {
+            LinkEvent::Acknowledged(Err(status)) if is_final(&status) && !self.outbox.is_empty() => {
                 self.refused(connection, status.message());
             }
-            Event::Opened(Err(status)) | Event::Acknowledged(Err(status)) => {
+            LinkEvent::Opened(Err(status)) | LinkEvent::Acknowledged(Err(status)) => {
                 self.lose(connection, status.message())
             }
-            Event::Acknowledged(Ok(None)) => self.lose(connection, "analytics ended the stream"),
+            LinkEvent::Acknowledged(Ok(None)) => self.lose(connection, "analytics ended the stream"),
         }
     }
 

@@ -18,7 +18,7 @@ use wec_startup::is_plain_name;
 use super::gaps::GapWatch;
 use super::{ConsumerOptions, LiveRun, shown_path};
 use crate::Aggregate;
-use crate::ingest::{Answer, Answered, Refusal};
+use crate::ingest::{Answer, Answered, RefusedBatch};
 use crate::log::LogError;
 
 /// Number of processes that may send to one run.
@@ -122,9 +122,13 @@ impl RunLog {
     }
 
     /// Processes the new records of a batch; `answer` is set when they are in the log.
-    pub(crate) fn accept_batch(&mut self, batch: wire::Batch, answer: Arc<Answer>) -> Result<(), Refusal> {
+    pub(crate) fn accept_batch(
+        &mut self,
+        batch: wire::Batch,
+        answer: Arc<Answer>,
+    ) -> Result<(), RefusedBatch> {
         if self.log.is_full() {
-            return Err(Refusal::NotNow(self.log.error().unwrap_or("the log is behind").to_owned()));
+            return Err(RefusedBatch::NotNow(self.log.error().unwrap_or("the log is behind").to_owned()));
         }
         let wire::Batch { sender, run, origin_unix_ns, first_seq, entries, .. } = batch;
         let through = self.through(&sender)?;
@@ -132,7 +136,7 @@ impl RunLog {
             .checked_add(entries.len() as u64)
             .and_then(|next| next.checked_sub(1))
             .filter(|_| first_seq > 0)
-            .ok_or_else(|| Refusal::Never(format!("first_seq {first_seq} is not a number from 1 on")))?;
+            .ok_or_else(|| RefusedBatch::Never(format!("first_seq {first_seq} is not a number from 1 on")))?;
         let mut records: Vec<Record> = Vec::with_capacity(entries.len());
         for (seq, entry) in (first_seq..).zip(entries) {
             if seq <= through {
@@ -148,7 +152,7 @@ impl RunLog {
                     }
                     (Err(why), _) => Err(why),
                 });
-                let refused = |why| Refusal::Never(format!("record {seq} of {sender:?}: {why}"));
+                let refused = |why| RefusedBatch::Never(format!("record {seq} of {sender:?}: {why}"));
                 records.push(judged.map_err(refused)?);
             }
         }
@@ -170,17 +174,17 @@ impl RunLog {
         Ok(())
     }
 
-    fn through(&self, sender: &str) -> Result<u64, Refusal> {
+    fn through(&self, sender: &str) -> Result<u64, RefusedBatch> {
         match self.senders.get(sender) {
             Some(through) => Ok(*through),
             None if !is_plain_name(sender, LONGEST_SENDER) => {
                 let shown: String = sender.chars().take(64).collect();
-                Err(Refusal::Never(format!(
+                Err(RefusedBatch::Never(format!(
                     "{shown:?} is not a sender's id, which is a node's name and a number"
                 )))
             }
             None if self.senders.len() >= MAX_SENDERS => {
-                Err(Refusal::Never(format!("the run has had {MAX_SENDERS} senders already")))
+                Err(RefusedBatch::Never(format!("the run has had {MAX_SENDERS} senders already")))
             }
             None => Ok(0),
         }

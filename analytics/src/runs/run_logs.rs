@@ -19,7 +19,7 @@ use wec_startup::Warnings;
 
 use super::run_log::RunLog;
 use super::{ConsumerOptions, LogPlace, Shown};
-use crate::ingest::{Answered, Delivery, Ingest, QUEUE_BOUND, Refusal};
+use crate::ingest::{Answered, Delivery, Ingest, QUEUE_BOUND, RefusedBatch};
 use crate::log::LogError;
 
 /// The longest time from a record to its write to the operating system.
@@ -136,33 +136,34 @@ impl RunLogs {
         }
     }
 
-    fn log_for(&mut self, batch: &wire::Batch) -> Result<&mut RunLog, Refusal> {
+    fn log_for(&mut self, batch: &wire::Batch) -> Result<&mut RunLog, RefusedBatch> {
         if batch.run.is_empty() {
-            let none = || Refusal::NotNow("no run has begun".to_owned());
+            let none = || RefusedBatch::NotNow("no run has begun".to_owned());
             return self.current_log().ok_or_else(none);
         }
         if !self.logs.contains_key(&batch.run) {
             let json = batch.hello.as_ref().map(|hello| hello.header_json.as_str()).unwrap_or_default();
             let header: RunHeader = serde_json::from_str(json).map_err(|error| {
-                Refusal::Never(format!("run {:?} has no usable header: {error}", batch.run))
+                RefusedBatch::Never(format!("run {:?} has no usable header: {error}", batch.run))
             })?;
             if header.run != batch.run {
-                return Err(Refusal::Never(format!(
+                return Err(RefusedBatch::Never(format!(
                     "run {:?} has the header of {:?}",
                     batch.run, header.run
                 )));
             }
-            judge_header(&header).map_err(|why| Refusal::Never(format!("run {:?}: {why}", batch.run)))?;
+            judge_header(&header)
+                .map_err(|why| RefusedBatch::Never(format!("run {:?}: {why}", batch.run)))?;
             self.open(&header).map_err(|error| {
                 if matches!(error, LogError::BadRun { .. }) {
-                    return Refusal::Never(error.to_string());
+                    return RefusedBatch::Never(error.to_string());
                 }
                 tracing::error!("{error}");
                 self.shown.fail(error.to_string());
-                Refusal::NotNow(error.to_string())
+                RefusedBatch::NotNow(error.to_string())
             })?;
         }
-        self.logs.get_mut(&batch.run).ok_or_else(|| Refusal::NotNow("the run has no log".to_owned()))
+        self.logs.get_mut(&batch.run).ok_or_else(|| RefusedBatch::NotNow("the run has no log".to_owned()))
     }
 
     /// Opens a run's log if necessary, and shows the run if it is the latest.

@@ -23,7 +23,7 @@ pub(super) enum Connection {
 pub(super) type Connecting = std::pin::Pin<Box<dyn Future<Output = Result<Box<Link>, Status>> + Send>>;
 
 /// What happens next in a delivery.
-pub(super) enum Event {
+pub(super) enum LinkEvent {
     Tick,
     Opened(Result<Box<Link>, Status>),
     MaySend,
@@ -41,18 +41,18 @@ pub(super) async fn open_within(
 }
 
 /// What happens next on the connection. Dropping this loses nothing.
-pub(super) async fn next_event(connection: &mut Connection, more: bool) -> Event {
+pub(super) async fn next_event(connection: &mut Connection, more: bool) -> LinkEvent {
     match connection {
         Connection::Waiting(until) => {
             sleep_until(*until).await;
-            Event::Tick
+            LinkEvent::Tick
         }
-        Connection::Connecting(building) => Event::Opened(building.await),
+        Connection::Connecting(building) => LinkEvent::Opened(building.await),
         Connection::Open(link) => tokio::select! {
             acknowledged = link.acks.message() => {
-                Event::Acknowledged(acknowledged.map(|ack| ack.map(|ack| ack.through_seq)))
+                LinkEvent::Acknowledged(acknowledged.map(|ack| ack.map(|ack| ack.through_seq)))
             }
-            _ = link.batches.reserve(), if more => Event::MaySend,
+            _ = link.batches.reserve(), if more => LinkEvent::MaySend,
         },
     }
 }
