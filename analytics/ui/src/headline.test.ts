@@ -92,10 +92,16 @@ describe("the verdict", () => {
 
 it("an alarm names what makes the figures doubtful", () => {
   const now = run();
-  expect(alarmsOf(now, "live", [])).toEqual([]);
+  const texts = () => alarmsOf(now, "live").map(({ text }) => text);
+  expect(texts()).toEqual([]);
+  now.health.log_failed = 2;
+  expect(texts()).toEqual(["log incomplete"]);
+  now.health.log_error = "cannot write the log a.jsonl: No space left on device";
+  expect(texts(), "the figures are complete").toEqual(["log cannot be written"]);
+  now.health.gaps = 3;
   now.snapshot.generator.limited = true;
   now.snapshot.scenarios = { default: { ...NO_SCENARIO, due: 10, dropped: 5 } };
-  expect(alarmsOf(now, "live", ["a record is missing"]).map(({ text }) => text)).toEqual(["load tester limited", "figures incomplete", "dropped"]);
+  expect(texts()).toEqual(["load tester limited", "log cannot be written", "figures incomplete", "dropped"]);
 });
 
 it("a sparkline leaves out what is missing", () => {

@@ -3,6 +3,7 @@
 import { count, duration, rate, share } from "./format";
 import { headline as generatorSaid, standing as generatorStanding } from "./generator";
 import type { Phase } from "./live";
+import { figureWarnings, logWarnings } from "./health";
 import { alarms } from "./load";
 import type { Recent } from "./series";
 import { overall, standing } from "./thresholds";
@@ -125,16 +126,22 @@ export interface Alarm {
   tab: "overview" | "log";
 }
 
-/** What makes the figures doubtful, or needs a person. */
-export function alarmsOf(live: Live, phase: Phase, doubts: readonly string[]): Alarm[] {
+/** What makes the figures or the log doubtful, or needs a person. */
+export function alarmsOf(live: Live, phase: Phase): Alarm[] {
   const { generator } = live.snapshot;
+  const [ofLog, ofFigures] = [logWarnings(live), figureWarnings(live)];
   const found: (Alarm | false)[] = [
     generator.limited && {
       text: "load tester limited",
       title: generatorSaid(generator, phase === "ended"),
       tab: "overview",
     },
-    doubts.length > 0 && { text: "figures incomplete", title: doubts.join("\n"), tab: "log" },
+    ofLog.length > 0 && {
+      text: live.health.log_error === null ? "log incomplete" : "log cannot be written",
+      title: ofLog.join("\n"),
+      tab: "log",
+    },
+    ofFigures.length > 0 && { text: "figures incomplete", title: ofFigures.join("\n"), tab: "log" },
   ];
   const scenarios = Object.entries(live.session?.scenarios ?? {}).flatMap(([name, target]) => {
     const figures = live.snapshot.scenarios[name];

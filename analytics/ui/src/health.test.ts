@@ -9,7 +9,7 @@ it("nothing is doubted in a healthy run", () => {
 
 it("everything that is missing is said, with its number", () => {
   const value = live(series([]));
-  value.health.log_error = "No space left on device";
+  value.health.log_error = "cannot write the log a.jsonl: No space left on device";
   value.health.log_problems = ["a, line 3 (byte 70) is not a record: it ends too early"];
   value.health.gaps = 3;
   value.health.queued_batches = 1024;
@@ -21,7 +21,7 @@ it("everything that is missing is said, with its number", () => {
   ];
   expect(warnings(value).join("\n").replace(/[\u00a0\u202f]/g, " ")).toBe(
     [
-      "the log cannot be written: No space left on device",
+      "cannot write the log a.jsonl: No space left on device. The figures go on, but the log has no later record",
       "the log is not complete: a, line 3 (byte 70) is not a record: it ends too early",
       "1 result lost at their sender: the log’s lines “lost” have the reason",
       "3 records numbered by a sender never arrived",

@@ -1,14 +1,26 @@
-// Whether the figures are complete.
+// Whether the figures and the log are complete.
 
 import { count, things } from "./format";
 import type { Live } from "./wire";
 
-/** What is missing in the figures; empty when every result was counted and logged. */
-export function warnings({ health, snapshot: { missing } }: Pick<Live, "health" | "snapshot">): string[] {
+/** What is missing in the figures or the log; empty when every result was counted and logged. */
+export function warnings(live: Pick<Live, "health" | "snapshot">): string[] {
+  return [...logWarnings(live), ...figureWarnings(live)];
+}
+
+/** What the log lacks; the figures may be complete. */
+export function logWarnings({ health }: Pick<Live, "health">): string[] {
   const found: (string | false)[] = [
-    health.log_error !== null && `the log cannot be written: ${health.log_error}`,
+    health.log_error !== null && `${health.log_error}. The figures go on, but the log has no later record`,
     ...health.log_problems.map((problem) => `the log is not complete: ${problem}`),
     health.log_failed > 0 && `${things(health.log_failed, "record")} missing from the log`,
+  ];
+  return found.filter((warning) => warning !== false);
+}
+
+/** What the figures lack. */
+export function figureWarnings({ health, snapshot: { missing } }: Pick<Live, "health" | "snapshot">): string[] {
+  const found: (string | false)[] = [
     missing.lost_results > 0 &&
       `${things(missing.lost_results, "result")} lost at their sender: the log’s lines “lost” have the reason`,
     health.gaps > 0 && `${things(health.gaps, "record")} numbered by a sender never arrived`,
