@@ -7,10 +7,11 @@ use wec_requester::config::{Command, Decided, Mistakes, Push, Settings};
 
 use crate::run::resolve;
 
-/// The plan without its scenarios. Keys that the command refuses are errors, with this `way_out`.
+/// The plan without its scenarios, with this directory if it is not in the settings. Keys that the command refuses are
+/// errors, with this `way_out`.
 pub(crate) fn plan<C: Command>(
     mut settings: Settings,
-    directory: Url,
+    directory: Option<Url>,
     way_out: &str,
 ) -> Result<Plan, Mistakes> {
     let weights = Chain::ALL.map(|chain| format!("weights.{chain}"));
@@ -18,7 +19,7 @@ pub(crate) fn plan<C: Command>(
     keys.extend(weights.iter().map(String::as_str));
     settings.refuse(&keys, |_| way_out.to_owned());
     let push = Push::Workers { workers: 1, stages: Vec::new() };
-    resolve(settings, Decided { directory: Some(directory), push, ..Decided::default() })
+    resolve(settings, Decided { directory, push, ..Decided::default() })
 }
 
 #[cfg(test)]

@@ -40,9 +40,9 @@ const LOOKS: u32 = 40;
 /// Options of `wec prefill`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// The CA's ACME directory
+    /// The CA's ACME directory; required, here or in the configuration file
     #[arg(long, value_name = "URL", env = "WEC_DIRECTORY", hide_env_values = true, help_heading = HEADING)]
-    directory: Url,
+    directory: Option<Url>,
     /// Number of accounts to reach, stored ones included
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = HEADING)]
     registrations: u64,
@@ -155,7 +155,7 @@ pub(crate) async fn prefill(options: Options, stop: Stop) -> anyhow::Result<Exit
 }
 
 /// The plan without its scenarios. Keys of a file that the size sets are errors.
-fn plan(settings: Settings, directory: Url) -> Result<Plan, Mistakes> {
+fn plan(settings: Settings, directory: Option<Url>) -> Result<Plan, Mistakes> {
     driven::plan::<Filling>(settings, directory, "wec prefill sets the load itself: leave it out")
 }
 
@@ -263,7 +263,7 @@ mod tests {
     use super::*;
 
     fn planned(stored: Stored, wanted: Size) -> Plan {
-        let mut plan = plan(Settings::default(), Url::parse("http://127.0.0.1:1/dir").unwrap()).unwrap();
+        let mut plan = plan(Settings::default(), Url::parse("http://127.0.0.1:1/dir").ok()).unwrap();
         fill(&mut plan, stored, wanted, (7, false)).unwrap();
         plan
     }
@@ -290,10 +290,24 @@ mod tests {
     }
 
     #[test]
+    fn the_directory_is_that_of_the_flag_or_of_the_file() {
+        let directory = |file: &str, flag: Option<&str>| {
+            let mut settings = Settings::default();
+            settings.text("load.toml", file);
+            let plan = plan(settings, flag.map(|url| url.parse().unwrap()));
+            plan.map(|plan| plan.directory.to_string()).map_err(|mistakes| mistakes.to_string())
+        };
+        let file = "directory = \"http://127.0.0.1:1/dir\"\n";
+        assert_eq!(directory(file, None).unwrap(), "http://127.0.0.1:1/dir");
+        assert_eq!(directory(file, Some("http://127.0.0.1:2/dir")).unwrap(), "http://127.0.0.1:2/dir");
+        assert!(directory("", None).unwrap_err().starts_with("--directory: missing: the URL"));
+    }
+
+    #[test]
     fn the_load_in_a_file_is_refused() {
         let mut settings = Settings::default();
         settings.text("load.toml", "rate = 5\nlimit_certificates = 3\n");
-        let error = plan(settings, Url::parse("http://127.0.0.1:1/dir").unwrap()).unwrap_err().to_string();
+        let error = plan(settings, Url::parse("http://127.0.0.1:1/dir").ok()).unwrap_err().to_string();
         for key in ["load.toml:1: rate", "load.toml:2: limit_certificates"] {
             assert!(error.contains(&format!("{key}: wec prefill sets the load itself")), "{error}");
         }

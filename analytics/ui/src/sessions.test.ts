@@ -10,6 +10,7 @@ const plan = (state: PlanView["state"]): PlanView => ({
   reason: "",
   revision: 1,
   program: "wec 0.1.0",
+  directory: "https://ca.test/dir",
   keys: {},
   agents: { names: [], group: null, labels: {} },
   run: "",

@@ -225,9 +225,9 @@ impl SessionPlan {
         }
     }
 
-    /// The CA's directory.
+    /// The CA's directory, without the query of its URL; empty for a session of an earlier version, which has no plan.
     pub fn directory(&self) -> &str {
-        self.keys.get("directory").map(String::as_str).unwrap_or_default()
+        self.plan.as_ref().map_or("", |plan| &plan.directory)
     }
 
     /// This session after an action.

@@ -23,6 +23,9 @@ pub struct PlanView {
     pub revision: u64,
     /// The program that made it.
     pub program: String,
+    /// The CA's directory, without the query of its URL; empty for a session of an earlier version.
+    #[serde(default)]
+    pub directory: String,
     /// The keys of its scenario file, with values as text.
     pub keys: BTreeMap<String, String>,
     /// The agents that it is meant for.
@@ -75,6 +78,7 @@ impl PlanView {
             reason: plan.reason.clone(),
             revision: plan.revision,
             program: plan.program.clone(),
+            directory: plan.directory().to_owned(),
             keys: plan.keys.clone(),
             agents: plan.agents.clone(),
             run: plan.run.clone(),

@@ -78,7 +78,11 @@ pub(super) async fn drive(
 
 /// The plan without its scenarios. Keys of a file that the log sets are errors.
 fn plan(settings: Settings, directory: Url) -> Result<Plan, Mistakes> {
-    driven::plan::<Drive>(settings, directory, "wec replay --drive takes the load from the log: leave it out")
+    driven::plan::<Drive>(
+        settings,
+        Some(directory),
+        "wec replay --drive takes the load from the log: leave it out",
+    )
 }
 
 /// When chains were due in a recorded run.

@@ -235,13 +235,12 @@ fn list(plans: &[PlanView], as_json: bool) -> anyhow::Result<()> {
             "" => plan.state.name().to_owned(),
             reason => format!("{}: {}", plan.state.name(), wec_text::visible(reason)),
         };
-        let target = plan.keys.get("directory").map(String::as_str).unwrap_or_default();
         table.add_row([
             plan.id.clone(),
             state,
             at(plan.since_unix_ns),
             plan.runs.to_string(),
-            wec_text::visible(target).into_owned(),
+            wec_text::visible(&plan.directory).into_owned(),
             plan.agents.shown(),
             counted(plan),
         ]);
