@@ -5,7 +5,7 @@
 //! | --- | --- |
 //! | has joined, and no shares name its registration | no |
 //! | is named by the shares, and its lease was renewed less than L_stop ago | its part |
-//! | could not renew for L_stop: the board is away, or the process was stopped or suspended | no |
+//! | could not renew for L_stop: the board cannot be reached, or the process was stopped or suspended | no |
 //! | renews again before the board has removed it | its part, from then on |
 //! | was removed by the board, and registers again | no, until shares name the new registration |
 //! | sees fewer live nodes than its quorum | starts no iterations |

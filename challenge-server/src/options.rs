@@ -25,7 +25,7 @@ use crate::server::ChallengeServer;
 
 /// Hits that wait to be passed on, which happens every 50 ms.
 const HITS_WAITING: usize = 1 << 14;
-/// About 20 MB of hits: some minutes of a fast CA while analytics is away.
+/// About 20 MB of hits: some minutes of a fast CA while analytics cannot be reached.
 const MOST_KEPT: usize = 1 << 17;
 /// Time for analytics to take the rest after the last hit.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -189,7 +189,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
         stats.follow(&board);
     }
     let server = ChallengeServer::start(config, store, stop).await?;
-    // Before the sink, which warns at once if analytics is away.
+    // Before the sink, which warns at once if analytics cannot be reached.
     let warnings = Warnings::gather();
     let sink = options.sink(server.clock(), tls)?;
     let address = stats.as_ref().map(|stats| stats.advertised().to_owned());

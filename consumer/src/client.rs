@@ -63,7 +63,7 @@ pub struct ConsumerClient {
 pub enum ClientError {
     /// It did not answer, or not as a consumer does.
     #[error("{0}")]
-    Away(String),
+    Unavailable(String),
     /// It does not know the job.
     #[error("it has no such job")]
     UnknownJob,
@@ -93,7 +93,7 @@ impl ConsumerClient {
     pub async fn register(&self, start: &RunStart) -> Result<String, ClientError> {
         let answer = self.post("register", &start.body()).await?;
         let uuid = answer.get("uuid").or_else(|| answer.pointer("/data/uuid")).and_then(Value::as_str);
-        uuid.map(str::to_owned).ok_or_else(|| ClientError::Away("its answer has no uuid".to_owned()))
+        uuid.map(str::to_owned).ok_or_else(|| ClientError::Unavailable("its answer has no uuid".to_owned()))
     }
 
     /// Sends live figures.
@@ -117,7 +117,7 @@ impl ConsumerClient {
         if let Some(token) = &self.token {
             request = request.header(reqwest::header::AUTHORIZATION, token.as_bearer());
         }
-        let answer = request.send().await.map_err(|error| ClientError::Away(told(error)))?;
+        let answer = request.send().await.map_err(|error| ClientError::Unavailable(told(error)))?;
         match answer.status() {
             status if status.is_success() => {
                 // The original's answer to a commit has only a description.
@@ -125,7 +125,7 @@ impl ConsumerClient {
             }
             StatusCode::NOT_FOUND if event != "register" => Err(ClientError::UnknownJob),
             StatusCode::CONFLICT => Err(ClientError::Committed),
-            status => Err(ClientError::Away(format!("{status} {}", beginning(answer).await))),
+            status => Err(ClientError::Unavailable(format!("{status} {}", beginning(answer).await))),
         }
     }
 }

@@ -53,7 +53,7 @@ pub struct Influx {
 pub enum WriteError {
     /// The database did not answer, or cannot write now: the same points may be written later.
     #[error("{0}")]
-    Away(String),
+    Unavailable(String),
     /// The database refuses these points.
     #[error("{0}")]
     Refused(String),
@@ -119,7 +119,7 @@ impl Influx {
             tracing::info!("created the database {database:?} of {}", self.endpoint);
             return Ok(());
         }
-        Err(WriteError::Away(format!(
+        Err(WriteError::Unavailable(format!(
             "the database {database:?} does not exist and cannot be created: {status} {body}"
         )))
     }
@@ -142,7 +142,7 @@ impl Influx {
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<Response, WriteError> {
-        request.send().await.map_err(|error| WriteError::Away(told(error)))
+        request.send().await.map_err(|error| WriteError::Unavailable(told(error)))
     }
 }
 
@@ -157,5 +157,5 @@ async fn judged(answer: Response) -> Result<(), WriteError> {
         status,
         StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY
     );
-    Err(if refused { WriteError::Refused(why) } else { WriteError::Away(why) })
+    Err(if refused { WriteError::Refused(why) } else { WriteError::Unavailable(why) })
 }

@@ -64,12 +64,13 @@ struct Reporting {
     uuid: Option<String>,
     missed: Arc<AtomicU64>,
     /// Whether the latest request failed.
-    away: bool,
+    unavailable: bool,
     why: String,
 }
 
 async fn report(client: ConsumerClient, mut reports: mpsc::Receiver<RunReport>, missed: Arc<AtomicU64>) {
-    let mut run = Reporting { client, start: None, uuid: None, missed, away: false, why: String::new() };
+    let mut run =
+        Reporting { client, start: None, uuid: None, missed, unavailable: false, why: String::new() };
     while let Some(report) = reports.recv().await {
         match report {
             RunReport::Started(start) => {
@@ -97,11 +98,13 @@ impl Reporting {
         if let Some(uuid) = &self.uuid {
             return Ok(uuid.clone());
         }
-        let start =
-            self.start.as_ref().ok_or_else(|| ClientError::Away("the run has not begun".to_owned()))?;
+        let start = self
+            .start
+            .as_ref()
+            .ok_or_else(|| ClientError::Unavailable("the run has not begun".to_owned()))?;
         let registered = self.client.register(start).await;
         self.uuid = self.noted(registered).ok();
-        self.uuid.clone().ok_or_else(|| ClientError::Away(self.why.clone()))
+        self.uuid.clone().ok_or_else(|| ClientError::Unavailable(self.why.clone()))
     }
 
     async fn update(&mut self, at: u64, stats: &RequestStats) -> Result<(), ClientError> {
@@ -135,7 +138,7 @@ impl Reporting {
                 Ok(()) | Err(ClientError::Committed) => return Ok(()),
                 Err(error) if Instant::now() + PAUSE >= deadline => return Err(error),
                 Err(ClientError::UnknownJob) => self.uuid = None,
-                Err(ClientError::Away(_)) => {}
+                Err(ClientError::Unavailable(_)) => {}
             }
             sleep(PAUSE).await;
         }
@@ -144,19 +147,19 @@ impl Reporting {
     /// Warns once when the consumer becomes unreachable.
     fn noted<T>(&mut self, result: Result<T, ClientError>) -> Result<T, ClientError> {
         match &result {
-            Err(ClientError::Away(why)) => {
-                if !self.away {
+            Err(ClientError::Unavailable(why)) => {
+                if !self.unavailable {
                     tracing::warn!(
                         "the consumer at {} does not accept reports: {why}",
                         self.client.endpoint()
                     );
                 }
                 self.why.clone_from(why);
-                self.away = true;
+                self.unavailable = true;
             }
-            Ok(_) if self.away => {
+            Ok(_) if self.unavailable => {
                 tracing::info!("the consumer at {} accepts reports again", self.client.endpoint());
-                self.away = false;
+                self.unavailable = false;
             }
             _ => {}
         }

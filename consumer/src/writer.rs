@@ -191,7 +191,7 @@ async fn write(shared: &Shared, influx: &Influx, batch: Vec<String>) {
                 let second = first.split_off(first.len() / 2);
                 parts.extend([second, first]);
             }
-            Err(WriteError::Away(why)) => {
+            Err(WriteError::Unavailable(why)) => {
                 if shared.lock().counts.error.replace(why.clone()).is_none() {
                     tracing::warn!("the {} cannot be written: {why}; points wait", shared.place);
                 }

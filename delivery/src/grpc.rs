@@ -6,9 +6,9 @@
 //! | analytics | the spool | the batch goes |
 //! | --- | --- | --- |
 //! | takes batches | empty | into the outbox and from there on the stream; it is kept until acknowledged |
-//! | is behind or away, or the spool is not empty | any | to the end of the spool |
+//! | is behind or cannot be reached, or the spool is not empty | any | to the end of the spool |
 //! | is back | not empty | from the spool into the outbox, oldest first |
-//! | is away | full or not writable | nowhere: its results are counted as lost, and analytics gets their number and the reason |
+//! | cannot be reached | full or not writable | nowhere: its results are counted as lost, and analytics gets their number and the reason |
 //! | refuses a batch for good | any | nowhere: only this batch is counted as lost, with the reason |
 //!
 //! Without a disk ([`Keep::Memory`]) the outbox replaces the spool, up to a number of entries.
@@ -70,11 +70,11 @@ pub struct GrpcOptions {
     pub node: String,
     /// The run of the results; none for hits, which belong to the current run.
     pub header: Option<RunHeader>,
-    /// What happens to records while analytics is away.
+    /// What happens to records while analytics cannot be reached.
     pub keep: Keep,
 }
 
-/// Where records wait while analytics is away, and how many.
+/// Where records wait while analytics cannot be reached, and how many.
 #[derive(Clone, Debug)]
 pub enum Keep {
     /// On disk, where the next start finds what was not delivered.
@@ -664,7 +664,7 @@ fn to_wire(entry: Entry) -> wire::entry::Entry {
     }
 }
 
-/// Whether the same attempt would always fail. All other errors may end: analytics is away, has no room, or its
+/// Whether the same attempt would always fail. All other errors may end: analytics cannot be reached, has no room, or its
 /// operator must correct something.
 fn is_final(status: &Status) -> bool {
     matches!(status.code(), Code::InvalidArgument | Code::OutOfRange | Code::FailedPrecondition)

@@ -81,7 +81,7 @@ async fn measure(told: watch::Sender<Option<Figures>>) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        // A file system of a server that is away blocks.
+        // A file system of a server that does not answer blocks.
         let measured = tokio::task::spawn_blocking(move || {
             let figures = figures(&mut system);
             (system, figures)

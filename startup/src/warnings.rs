@@ -181,18 +181,18 @@ mod tests {
             let rest = Warnings::gather_rest();
             let first = Warnings::gather();
             for number in 0..700 {
-                tracing::warn!(number, error = "store is away", "not taken back");
+                tracing::warn!(number, error = "no answer", "not taken back");
                 tracing::info!("not a warning");
             }
-            tracing::error!("redis://wec:hunter2@db/0 is away; http://a.test/?token=hunter2 is not");
+            tracing::error!("redis://wec:hunter2@db/0 does not answer; http://a.test/?token=hunter2 does");
             assert_eq!(rest.take(), [], "another one takes them");
             let taken = first.take();
             let [repeated, secret] = &taken[..] else { panic!("{taken:?}") };
-            assert_eq!(repeated.text, "not taken back number=0 error=store is away");
+            assert_eq!(repeated.text, "not taken back number=0 error=no answer");
             assert_eq!((repeated.is_error, repeated.count), (false, 700));
             assert!(repeated.first_unix_ns > 0 && repeated.first_unix_ns <= repeated.last_unix_ns);
             assert!(repeated.target.ends_with("warnings::tests"));
-            assert_eq!(secret.text, "redis://wec:***@db/0 is away; http://a.test/?token=*** is not");
+            assert_eq!(secret.text, "redis://wec:***@db/0 does not answer; http://a.test/?token=*** does");
             assert!(secret.is_error);
             assert_eq!(first.take(), []);
             tracing::warn!("{}", "long ".repeat(1_000));

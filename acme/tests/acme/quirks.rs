@@ -54,16 +54,16 @@ fn story(trace: Trace) -> Vec<(Endpoint, Purpose, Option<FailureClass>)> {
 async fn a_refused_nonce_is_retried_with_the_one_that_came_with_the_error() {
     let refused =
         r#"{"type":"urn:ietf:params:acme:error:badNonce","detail":"JWS has an invalid anti-replay nonce"}"#;
-    let stage = ScriptedClient::new([
+    let ca = ScriptedClient::new([
         nonce(),
         answer(400, refused).nonce("second"),
         // Some servers do not use status 400; the problem type counts.
         answer(403, refused).nonce("third"),
         order_answer("pending", "").with("location", "https://ca.test/order/1"),
     ]);
-    let mut trace = Trace::new(stage.clock);
-    stage.client.new_order(&mut trace, &stage.account, &names(), None).await.unwrap();
-    assert_eq!(stage.asked.protected("nonce"), ["first", "second", "third"]);
+    let mut trace = Trace::new(ca.clock);
+    ca.client.new_order(&mut trace, &ca.account, &names(), None).await.unwrap();
+    assert_eq!(ca.asked.protected("nonce"), ["first", "second", "third"]);
     assert_eq!(
         story(trace),
         [
@@ -80,9 +80,9 @@ async fn gives_up_when_a_ca_refuses_every_nonce() {
     let refused = answer(400, r#"{"type":"urn:ietf:params:acme:error:badNonce"}"#);
     let script = std::iter::once(nonce()).chain(std::iter::repeat_n(refused, 4));
     let policy = Policy { bad_nonce_retries: 3, ..Policy::default() };
-    let stage = ScriptedClient::with_policy(policy, script);
-    let mut trace = Trace::new(stage.clock);
-    let failure = stage.client.new_order(&mut trace, &stage.account, &names(), None).await.unwrap_err();
+    let ca = ScriptedClient::with_policy(policy, script);
+    let mut trace = Trace::new(ca.clock);
+    let failure = ca.client.new_order(&mut trace, &ca.account, &names(), None).await.unwrap_err();
     assert_eq!(failure.kind, FailureClass::BadNonce);
     assert!(
         failure.message.ends_with("answered 400 badNonce (after 3 retries with fresh nonces)"),
@@ -93,9 +93,9 @@ async fn gives_up_when_a_ca_refuses_every_nonce() {
 
 #[tokio::test]
 async fn a_new_nonce_answer_without_a_nonce_is_reported_as_such() {
-    let stage = ScriptedClient::new([answer(200, "").without("replay-nonce")]);
-    let mut trace = Trace::new(stage.clock);
-    let failure = stage.client.new_order(&mut trace, &stage.account, &names(), None).await.unwrap_err();
+    let ca = ScriptedClient::new([answer(200, "").without("replay-nonce")]);
+    let mut trace = Trace::new(ca.clock);
+    let failure = ca.client.new_order(&mut trace, &ca.account, &names(), None).await.unwrap_err();
     assert_eq!(failure.kind, FailureClass::Malformed);
     assert_eq!(
         failure.message,
@@ -105,12 +105,12 @@ async fn a_new_nonce_answer_without_a_nonce_is_reported_as_such() {
 
 #[tokio::test]
 async fn a_nonce_fetch_is_part_of_the_time_that_the_request_was_due() {
-    let stage = ScriptedClient::new([
+    let ca = ScriptedClient::new([
         answer(204, ""),
         order_answer("pending", "").with("location", "https://ca.test/order/1"),
     ]);
-    let mut trace = Trace::new(stage.clock);
-    stage.client.new_order(&mut trace, &stage.account, &names(), None).await.unwrap();
+    let mut trace = Trace::new(ca.clock);
+    ca.client.new_order(&mut trace, &ca.account, &names(), None).await.unwrap();
     let [fetch, post] = trace.exchanges() else { panic!("two requests") };
     assert_eq!(fetch.due, post.due);
     assert!(post.sent >= fetch.done);
@@ -120,28 +120,28 @@ async fn a_nonce_fetch_is_part_of_the_time_that_the_request_was_due() {
 async fn a_request_that_waits_for_a_connection_holds_no_nonce() {
     let places = Arc::new(Places::new(1, Duration::from_secs(60)));
     let answers = (0..8).map(|number| answer(200, &authorization("valid")).nonce(&format!("after-{number}")));
-    let stage = ScriptedClient::with_places(&places, std::iter::once(nonce()).chain(answers));
+    let ca = ScriptedClient::with_places(&places, std::iter::once(nonce()).chain(answers));
     let read = async |number: usize| {
         let url = format!("https://ca.test/authz/{number}");
-        let mut trace = Trace::new(stage.clock);
-        stage.client.authorization(&mut trace, &stage.account, &url).await.unwrap();
+        let mut trace = Trace::new(ca.clock);
+        ca.client.authorization(&mut trace, &ca.account, &url).await.unwrap();
     };
     tokio::join!(read(0), read(1), read(2), read(3), read(4), read(5), read(6), read(7));
     // The first nonce was fetched; each later one came with the previous answer.
-    let nonces = stage.asked.protected("nonce");
+    let nonces = ca.asked.protected("nonce");
     assert_eq!(nonces[0], "first");
     assert_eq!(nonces[1..], (0..7).map(|number| format!("after-{number}")).collect::<Vec<_>>());
-    assert_eq!(stage.asked.requests().len(), 9);
+    assert_eq!(ca.asked.requests().len(), 9);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_request_that_gets_no_connection_is_recorded_as_one() {
     let places = Arc::new(Places::new(1, Duration::from_secs(3)));
-    let stage = ScriptedClient::with_places(&places, [nonce(), answer(200, &authorization("valid"))]);
+    let ca = ScriptedClient::with_places(&places, [nonce(), answer(200, &authorization("valid"))]);
     let held = places.take().await.unwrap();
-    let mut trace = Trace::new(stage.clock);
+    let mut trace = Trace::new(ca.clock);
     let url = "https://ca.test/authz/1";
-    let failure = stage.client.authorization(&mut trace, &stage.account, url).await.unwrap_err();
+    let failure = ca.client.authorization(&mut trace, &ca.account, url).await.unwrap_err();
     assert!(failure.message.contains("all 1 connections of this client were in use for 3s"), "{failure}");
     assert_eq!(
         story(trace),
@@ -149,16 +149,16 @@ async fn a_request_that_gets_no_connection_is_recorded_as_one() {
         "nothing was sent and no nonce was used"
     );
     drop(held);
-    stage.client.authorization(&mut Trace::new(stage.clock), &stage.account, url).await.unwrap();
+    ca.client.authorization(&mut Trace::new(ca.clock), &ca.account, url).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_retry_after_wait_holds_no_connection() {
     let places = Arc::new(Places::new(1, Duration::from_secs(3)));
     let busy = answer(503, "{}").with("retry-after", "20").nonce("second");
-    let stage = ScriptedClient::with_places(&places, [nonce(), busy, answer(200, &authorization("valid"))]);
-    let mut trace = Trace::new(stage.clock);
-    let read = stage.client.authorization(&mut trace, &stage.account, "https://ca.test/authz/1");
+    let ca = ScriptedClient::with_places(&places, [nonce(), busy, answer(200, &authorization("valid"))]);
+    let mut trace = Trace::new(ca.clock);
+    let read = ca.client.authorization(&mut trace, &ca.account, "https://ca.test/authz/1");
     let other = async {
         tokio::time::sleep(Duration::from_secs(10)).await;
         places.take().await.map(drop)
@@ -170,14 +170,14 @@ async fn a_retry_after_wait_holds_no_connection() {
 #[tokio::test(start_paused = true)]
 async fn busy_servers_are_retried_after_their_retry_after() {
     let limited = r#"{"type":"urn:ietf:params:acme:error:rateLimited","detail":"too many"}"#;
-    let stage = ScriptedClient::new([
+    let ca = ScriptedClient::new([
         nonce(),
         answer(429, limited).with("retry-after", "7").with("link", r#"<https://ca.test/doc>;rel="help""#),
         answer(503, "<html>busy</html>").with("retry-after", "2"),
         order_answer("pending", "").with("location", "https://ca.test/order/1"),
     ]);
-    let mut trace = Trace::new(stage.clock);
-    stage.client.new_order(&mut trace, &stage.account, &names(), None).await.unwrap();
+    let mut trace = Trace::new(ca.clock);
+    ca.client.new_order(&mut trace, &ca.account, &names(), None).await.unwrap();
     let due: Vec<u64> = trace.exchanges()[1..].iter().map(|exchange| exchange.due / 1_000_000_000).collect();
     assert_eq!(due, [0, 7, 9]);
     assert_eq!(
@@ -192,9 +192,9 @@ async fn busy_servers_are_retried_after_their_retry_after() {
 
 #[tokio::test(start_paused = true)]
 async fn a_retry_after_beyond_the_bound_is_a_failure_that_says_so() {
-    let stage = ScriptedClient::new([nonce(), answer(429, "{}").with("retry-after", "86400")]);
-    let mut trace = Trace::new(stage.clock);
-    let failure = stage.client.new_order(&mut trace, &stage.account, &names(), None).await.unwrap_err();
+    let ca = ScriptedClient::new([nonce(), answer(429, "{}").with("retry-after", "86400")]);
+    let mut trace = Trace::new(ca.clock);
+    let failure = ca.client.new_order(&mut trace, &ca.account, &names(), None).await.unwrap_err();
     assert_eq!(failure.kind, FailureClass::RateLimited);
     assert_eq!(failure.retry_after, Some(Duration::from_secs(86_400)));
     assert!(
@@ -203,7 +203,7 @@ async fn a_retry_after_beyond_the_bound_is_a_failure_that_says_so() {
             .ends_with("the CA asks to wait 86400s, longer than the 60s allowed here (--max-retry-after)"),
         "{failure}"
     );
-    assert_eq!(stage.clock.now() / 1_000_000_000, 0);
+    assert_eq!(ca.clock.now() / 1_000_000_000, 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -217,9 +217,9 @@ async fn a_busy_server_without_retry_after_and_a_broken_one_with_it_are_not_aske
         if let Some(value) = header {
             scripted = scripted.with("retry-after", value);
         }
-        let stage = ScriptedClient::new([nonce(), scripted]);
-        let mut trace = Trace::new(stage.clock);
-        let failure = stage.client.new_order(&mut trace, &stage.account, &names(), None).await.unwrap_err();
+        let ca = ScriptedClient::new([nonce(), scripted]);
+        let mut trace = Trace::new(ca.clock);
+        let failure = ca.client.new_order(&mut trace, &ca.account, &names(), None).await.unwrap_err();
         assert_eq!(failure.kind, kind, "{failure}");
         assert_eq!(trace.exchanges().last().unwrap().status, status);
     }
@@ -233,7 +233,7 @@ async fn relative_urls_are_those_of_the_url_that_was_asked() {
         );
         answer(200, &order)
     };
-    let stage = ScriptedClient::new([
+    let ca = ScriptedClient::new([
         nonce(),
         order("").with("location", "/orders/1"),
         answer(
@@ -243,8 +243,8 @@ async fn relative_urls_are_those_of_the_url_that_was_asked() {
         ),
         order(r#","certificate":"cert?id=9""#),
     ]);
-    let mut trace = Trace::new(stage.clock);
-    let ScriptedClient { client, account, .. } = &stage;
+    let mut trace = Trace::new(ca.clock);
+    let ScriptedClient { client, account, .. } = &ca;
     let order = client.new_order(&mut trace, account, &names(), None).await.unwrap();
     // Relative to newOrder's URL, https://ca.test/new-order.
     assert_eq!(order.url, "https://ca.test/orders/1");
@@ -254,7 +254,7 @@ async fn relative_urls_are_those_of_the_url_that_was_asked() {
     let order = client.order(&mut trace, account, &order.url).await.unwrap();
     assert_eq!(order.certificate.as_deref(), Some("https://ca.test/orders/cert?id=9"));
     assert_eq!(
-        stage.asked.protected("url"),
+        ca.asked.protected("url"),
         ["https://ca.test/new-order", "https://ca.test/authz/7", "https://ca.test/orders/1"],
         "the signed URL is absolute"
     );
@@ -262,9 +262,9 @@ async fn relative_urls_are_those_of_the_url_that_was_asked() {
 
 #[tokio::test]
 async fn a_broken_connection_is_a_failure_without_retry() {
-    let stage = ScriptedClient::new([nonce(), broken_connection()]);
-    let mut trace = Trace::new(stage.clock);
-    let failure = stage.client.new_order(&mut trace, &stage.account, &names(), None).await.unwrap_err();
+    let ca = ScriptedClient::new([nonce(), broken_connection()]);
+    let mut trace = Trace::new(ca.clock);
+    let failure = ca.client.new_order(&mut trace, &ca.account, &names(), None).await.unwrap_err();
     assert_eq!(failure.kind, FailureClass::Reset);
     assert_eq!(story(trace)[1..], [(Endpoint::NewOrder, Purpose::Step, Some(FailureClass::Reset))]);
 }
@@ -327,9 +327,9 @@ async fn answers_that_are_not_acme_keep_their_status_and_show_what_they_are() {
         (answer(500, r#"{"title":"Oops"}"#), FailureClass::ServerError, "answered 500 about:blank: Oops"),
         (answer(400, "[1]"), FailureClass::UnexpectedStatus, "answered 400 without a problem document"),
     ] {
-        let stage = ScriptedClient::new([nonce(), scripted]);
-        let mut trace = Trace::new(stage.clock);
-        let failure = stage.client.new_order(&mut trace, &stage.account, &names(), None).await.unwrap_err();
+        let ca = ScriptedClient::new([nonce(), scripted]);
+        let mut trace = Trace::new(ca.clock);
+        let failure = ca.client.new_order(&mut trace, &ca.account, &names(), None).await.unwrap_err();
         assert_eq!(failure.kind, kind, "{failure}");
         assert!(
             failure.message.starts_with("newOrder: POST https://ca.test/new-order answered"),
@@ -344,9 +344,9 @@ async fn answers_that_are_not_acme_keep_their_status_and_show_what_they_are() {
 
 #[tokio::test]
 async fn a_repeated_new_account_may_be_an_empty_object() {
-    let stage = ScriptedClient::new([nonce(), answer(200, "{}").with("location", "https://ca.test/acct/7")]);
+    let ca = ScriptedClient::new([nonce(), answer(200, "{}").with("location", "https://ca.test/acct/7")]);
     let key = AccountKey::generate().unwrap();
-    let account = stage.client.new_account(&mut Trace::new(stage.clock), &key, &[], None).await.unwrap();
+    let account = ca.client.new_account(&mut Trace::new(ca.clock), &key, &[], None).await.unwrap();
     assert_eq!(account.url, "https://ca.test/acct/7");
 }
 
@@ -357,45 +357,42 @@ async fn a_new_order_may_be_ready_and_then_needs_no_poll() {
         .with("link", r#"<https://ca.test/dir>;rel="index""#)
         .with("link", r#"<https://ca.test/doc>;rel="help""#)
         .with("content-type", "application/json; charset=utf-8");
-    let stage = ScriptedClient::new([nonce(), links]);
-    let mut trace = Trace::new(stage.clock);
-    let order = stage.client.new_order(&mut trace, &stage.account, &names(), None).await.unwrap();
-    let ready = stage.client.poll_order_ready(&mut trace, &stage.account, &order).await.unwrap();
+    let ca = ScriptedClient::new([nonce(), links]);
+    let mut trace = Trace::new(ca.clock);
+    let order = ca.client.new_order(&mut trace, &ca.account, &names(), None).await.unwrap();
+    let ready = ca.client.poll_order_ready(&mut trace, &ca.account, &order).await.unwrap();
     assert_eq!(ready, order);
 }
 
 #[tokio::test]
 async fn finalize_may_answer_the_valid_order_and_no_location() {
-    let stage =
+    let ca =
         ScriptedClient::new([nonce(), order_answer("valid", r#","certificate":"https://ca.test/cert/1""#)]);
-    let mut trace = Trace::new(stage.clock);
+    let mut trace = Trace::new(ca.clock);
     let order = order(OrderStatus::Ready);
-    let finalized = stage.client.finalize(&mut trace, &stage.account, &order, b"csr").await.unwrap();
+    let finalized = ca.client.finalize(&mut trace, &ca.account, &order, b"csr").await.unwrap();
     assert_eq!(finalized.url, order.url);
-    let valid = stage.client.poll_order_valid(&mut trace, &stage.account, &finalized).await.unwrap();
+    let valid = ca.client.poll_order_valid(&mut trace, &ca.account, &finalized).await.unwrap();
     assert_eq!(valid.certificate.as_deref(), Some("https://ca.test/cert/1"));
-    assert_eq!(stage.asked.protected("kid"), ["https://ca.test/acct/1"]);
+    assert_eq!(ca.asked.protected("kid"), ["https://ca.test/acct/1"]);
 }
 
 #[tokio::test]
 async fn a_valid_order_without_a_certificate_is_malformed() {
-    let stage = ScriptedClient::new([]);
-    let mut trace = Trace::new(stage.clock);
-    let failure = stage
-        .client
-        .poll_order_valid(&mut trace, &stage.account, &order(OrderStatus::Valid))
-        .await
-        .unwrap_err();
+    let ca = ScriptedClient::new([]);
+    let mut trace = Trace::new(ca.clock);
+    let failure =
+        ca.client.poll_order_valid(&mut trace, &ca.account, &order(OrderStatus::Valid)).await.unwrap_err();
     assert_eq!(failure.kind, FailureClass::Malformed);
     assert_eq!(failure.message, "order https://ca.test/order/1 is valid and has no certificate URL");
 }
 
 #[tokio::test]
 async fn unknown_challenges_are_kept_and_need_no_token() {
-    let stage = ScriptedClient::new([nonce(), answer(200, &authorization("pending"))]);
-    let mut trace = Trace::new(stage.clock);
+    let ca = ScriptedClient::new([nonce(), answer(200, &authorization("pending"))]);
+    let mut trace = Trace::new(ca.clock);
     let authorization =
-        stage.client.authorization(&mut trace, &stage.account, "https://ca.test/authz/1").await.unwrap();
+        ca.client.authorization(&mut trace, &ca.account, "https://ca.test/authz/1").await.unwrap();
     assert_eq!(authorization.challenges[0].kind, None);
     assert_eq!(authorization.challenge(wec_record::ChallengeType::Http01).unwrap().token, "t");
 }
@@ -406,27 +403,26 @@ async fn a_challenge_may_be_answered_pending_processing_or_valid() {
         let body = format!(
             r#"{{"type":"http-01","url":"https://ca.test/chall/1","token":"t","status":"{status}"}}"#
         );
-        let stage = ScriptedClient::new([nonce(), answer(200, &body)]);
-        let mut trace = Trace::new(stage.clock);
-        let challenge =
-            stage.client.respond(&mut trace, &stage.account, "https://ca.test/chall/1").await.unwrap();
+        let ca = ScriptedClient::new([nonce(), answer(200, &body)]);
+        let mut trace = Trace::new(ca.clock);
+        let challenge = ca.client.respond(&mut trace, &ca.account, "https://ca.test/chall/1").await.unwrap();
         assert_eq!(challenge.is_final(), done, "{status}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn polls_wait_for_our_interval_or_as_long_as_the_ca_asks() {
-    let stage = ScriptedClient::new([
+    let ca = ScriptedClient::new([
         nonce(),
         answer(200, &authorization("pending")),
         answer(200, &authorization("pending")).with("retry-after", "3"),
         answer(200, &authorization("pending")).with("retry-after", "0"),
         answer(200, &authorization("valid")),
     ]);
-    let mut trace = Trace::new(stage.clock);
+    let mut trace = Trace::new(ca.clock);
     let url = "https://ca.test/authz/1";
     let asked = Some(Duration::from_secs(1));
-    let valid = stage.client.poll_authorization(&mut trace, &stage.account, url, asked).await.unwrap();
+    let valid = ca.client.poll_authorization(&mut trace, &ca.account, url, asked).await.unwrap();
     assert_eq!(valid.status, AuthorizationStatus::Valid);
     let due: Vec<u64> = trace.exchanges()[1..].iter().map(|exchange| exchange.due / 1_000_000).collect();
     // 1 s (Retry-After of the challenge), 75 ms (our interval), 3 s (Retry-After), 168.75 ms (our interval) in whole ms.
@@ -443,21 +439,21 @@ async fn polls_end_at_their_bound() {
         ..Policy::default()
     };
     let processing = order_answer("processing", "");
-    let stage = ScriptedClient::with_policy(
+    let ca = ScriptedClient::with_policy(
         policy.clone(),
         [nonce(), processing.clone(), processing.clone(), processing],
     );
-    let mut trace = Trace::new(stage.clock);
+    let mut trace = Trace::new(ca.clock);
     let finalized = order(OrderStatus::Processing);
-    let failure = stage.client.poll_order_valid(&mut trace, &stage.account, &finalized).await.unwrap_err();
+    let failure = ca.client.poll_order_valid(&mut trace, &ca.account, &finalized).await.unwrap_err();
     assert_eq!(failure.kind, FailureClass::PollTimeout);
     assert_eq!(failure.message, "order https://ca.test/order/1 is not settled after polling for up to 2.5s");
-    assert_eq!(stage.clock.now() / 1_000_000, 2_500);
+    assert_eq!(ca.clock.now() / 1_000_000, 2_500);
 
     // A wait that would end after the bound is not begun.
-    let stage = ScriptedClient::with_policy(policy, []);
+    let ca = ScriptedClient::with_policy(policy, []);
     let asked = Order { retry_after: Some(Duration::from_secs(5)), ..finalized };
-    let failure = stage.client.poll_order_valid(&mut trace, &stage.account, &asked).await.unwrap_err();
+    let failure = ca.client.poll_order_valid(&mut trace, &ca.account, &asked).await.unwrap_err();
     assert!(failure.message.ends_with("the CA asks to wait 5s, longer than what is left"), "{failure}");
     assert_eq!(failure.retry_after, Some(Duration::from_secs(5)));
 }
@@ -465,11 +461,11 @@ async fn polls_end_at_their_bound() {
 #[tokio::test(start_paused = true)]
 async fn an_invalid_order_ends_a_poll_with_its_problem() {
     let error = r#","error":{"type":"urn:ietf:params:acme:error:badCSR","detail":"key is weak"}"#;
-    let stage = ScriptedClient::new([nonce(), order_answer("invalid", error)]);
-    let mut trace = Trace::new(stage.clock);
-    let failure = stage
+    let ca = ScriptedClient::new([nonce(), order_answer("invalid", error)]);
+    let mut trace = Trace::new(ca.clock);
+    let failure = ca
         .client
-        .poll_order_valid(&mut trace, &stage.account, &order(OrderStatus::Processing))
+        .poll_order_valid(&mut trace, &ca.account, &order(OrderStatus::Processing))
         .await
         .unwrap_err();
     assert_eq!(failure.kind, FailureClass::Validation);
@@ -480,12 +476,12 @@ async fn an_invalid_order_ends_a_poll_with_its_problem() {
 #[tokio::test]
 async fn renewal_information_is_asked_without_a_signature_and_may_bring_no_nonce() {
     let info = r#"{"suggestedWindow":{"start":"2026-01-01T00:00:00Z","end":"2026-01-02T00:00:00.5+00:00"}}"#;
-    let stage = ScriptedClient::new([answer(200, info).without("replay-nonce").with("retry-after", "21600")]);
-    let mut trace = Trace::new(stage.clock);
-    let info = stage.client.renewal_info(&mut trace, "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE").await.unwrap();
+    let ca = ScriptedClient::new([answer(200, info).without("replay-nonce").with("retry-after", "21600")]);
+    let mut trace = Trace::new(ca.clock);
+    let info = ca.client.renewal_info(&mut trace, "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE").await.unwrap();
     assert_eq!(info.suggested_window.unix(), Some((1_767_225_600, 1_767_312_000)));
     assert_eq!(info.retry_after, Some(Duration::from_secs(21_600)));
-    let asked = stage.asked.requests();
+    let asked = ca.asked.requests();
     assert_eq!(
         (asked[0].method, &*asked[0].url),
         ("GET", "https://ca.test/ari/aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE")
@@ -544,13 +540,13 @@ async fn a_date_in_retry_after_counts_from_the_answers_own() {
         let now = u64::try_from(clock.unix_now() + ahead).unwrap();
         let date =
             |later: u64| httpdate::fmt_http_date(std::time::UNIX_EPOCH + Duration::from_secs(now + later));
-        let stage = ScriptedClient::new([
+        let ca = ScriptedClient::new([
             nonce().with("date", &date(0)),
             answer(503, "").with("date", &date(0)).with("retry-after", &date(7)),
             order_answer("pending", "").with("location", "https://ca.test/order/1"),
         ]);
-        let mut trace = Trace::new(stage.clock);
-        stage.client.new_order(&mut trace, &stage.account, &names(), None).await.unwrap();
+        let mut trace = Trace::new(ca.clock);
+        ca.client.new_order(&mut trace, &ca.account, &names(), None).await.unwrap();
         let [_, refused, again] = trace.exchanges() else { panic!("three requests") };
         assert_eq!(refused.retry_after, Some(Duration::from_secs(7)), "{ahead}");
         assert_eq!((again.due - refused.done) / 1_000_000_000, 7, "{ahead}");
@@ -559,21 +555,21 @@ async fn a_date_in_retry_after_counts_from_the_answers_own() {
 
 #[tokio::test]
 async fn the_cas_clock_is_known_from_its_answers_by_all_siblings() {
-    let stage = ScriptedClient::new([
+    let ca = ScriptedClient::new([
         nonce().with("date", &at(0)),
         answer(200, &authorization("valid")).with("date", &at(1)),
         // Without a Date, the known difference to the CA's clock is used.
         answer(200, &authorization("pending")).with("retry-after", &at(301)),
     ]);
-    assert_eq!(stage.client.ca_clock().ahead(), None);
-    let sibling = stage.client.sibling(1);
+    assert_eq!(ca.client.ca_clock().ahead(), None);
+    let sibling = ca.client.sibling(1);
     let url = "https://ca.test/authz/1";
-    let mut trace = Trace::new(stage.clock);
-    stage.client.authorization(&mut trace, &stage.account, url).await.unwrap();
-    let off = 1_795_255_200 - stage.clock.unix_now();
+    let mut trace = Trace::new(ca.clock);
+    ca.client.authorization(&mut trace, &ca.account, url).await.unwrap();
+    let off = 1_795_255_200 - ca.clock.unix_now();
     let ahead = sibling.ca_clock().ahead().unwrap();
     assert!((ahead - off).abs() < 60, "estimated {ahead} s ahead, in truth {off} s");
-    let pending = stage.client.authorization(&mut trace, &stage.account, url).await.unwrap();
+    let pending = ca.client.authorization(&mut trace, &ca.account, url).await.unwrap();
     let asked = pending.retry_after.unwrap().as_secs();
     assert!((240..=301).contains(&asked), "{asked} s");
 }
@@ -591,10 +587,10 @@ fn slow_order() -> ScriptedClient {
 
 #[tokio::test(start_paused = true)]
 async fn waits_are_noted_as_asked_for_or_our_own_and_nonces_with_their_age() {
-    let stage = slow_order();
-    let mut trace = Trace::new(stage.clock);
-    let order = stage.client.new_order(&mut trace, &stage.account, &names(), None).await.unwrap();
-    stage.client.poll_order_ready(&mut trace, &stage.account, &order).await.unwrap();
+    let ca = slow_order();
+    let mut trace = Trace::new(ca.clock);
+    let order = ca.client.new_order(&mut trace, &ca.account, &names(), None).await.unwrap();
+    ca.client.poll_order_ready(&mut trace, &ca.account, &order).await.unwrap();
     let waited = trace.waited();
     // Our second interval is 1.5 times the first; the CA's Retry-After replaced the first.
     assert_eq!((waited.asked, waited.poll), (10_000_000_000, 75_000_000));
@@ -610,10 +606,10 @@ async fn waits_are_noted_as_asked_for_or_our_own_and_nonces_with_their_age() {
 
 #[tokio::test(start_paused = true)]
 async fn an_interrupted_wait_is_recorded_up_to_the_interruption() {
-    let stage = slow_order();
-    let mut trace = Trace::new(stage.clock);
+    let ca = slow_order();
+    let mut trace = Trace::new(ca.clock);
     let names = names();
-    let order = stage.client.new_order(&mut trace, &stage.account, &names, None);
+    let order = ca.client.new_order(&mut trace, &ca.account, &names, None);
     tokio::time::timeout(Duration::from_secs(2), order).await.unwrap_err();
     assert_eq!((trace.waited().asked, trace.waited().poll), (2_000_000_000, 0));
 }

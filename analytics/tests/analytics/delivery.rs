@@ -427,7 +427,7 @@ async fn only_a_batch_that_is_refused_for_good_is_lost() {
     let folder = tempfile::tempdir().unwrap();
     let addresses = Addresses::free();
     let sink = GrpcSink::start(options(folder.path(), addresses.grpc, "r1"), Clock::start()).unwrap();
-    // Analytics is away, so all batches are in flight at once. One contains an invalid rate; the result in the
+    // Analytics does not run yet, so all batches are in flight at once. One contains an invalid rate; the result in the
     // same batch is lost with it.
     for number in 1..=40 {
         if number == 17 {

@@ -117,7 +117,7 @@ impl Heartbeat {
             None => false,
         };
         if !renewed {
-            // Away for longer than the lease: others have seen this agent die.
+            // Not renewed for longer than the lease: others have seen this agent die.
             return self.put().await;
         }
         if !self.untold {

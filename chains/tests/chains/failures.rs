@@ -197,9 +197,9 @@ async fn a_validation_that_never_ends_is_a_poll_timeout() {
 }
 
 /// A challenge store that fails.
-struct Away;
+struct Unreachable;
 
-impl ChallengeWriter for Away {
+impl ChallengeWriter for Unreachable {
     fn put<'a>(&'a self, _: &'a ChallengeData) -> BoxFuture<'a, Result<(), ChallengeStoreError>> {
         Box::pin(async {
             Err(ChallengeStoreError::Unavailable {
@@ -218,7 +218,7 @@ impl ChallengeWriter for Away {
 async fn a_failing_challenge_store_is_a_failure_of_our_side() {
     let ca = null_ca(Config::default());
     let mut worker = worker(&ca, |_, _| {}).await;
-    worker.context.challenges = Arc::new(Away);
+    worker.context.challenges = Arc::new(Unreachable);
     worker.succeed(Chain::Registration).await;
     let result = worker.fail(Chain::Authorization, FailureClass::Internal).await;
     assert!(result.error.contains("redis://gone.test"), "{}", result.error);

@@ -105,7 +105,7 @@ async fn hits_wait_until_analytics_is_there_and_back_again() {
     // The first analytics never acknowledges, so all hits are sent again to the second.
     let mut forgetful = Analytics::start(address, false).await;
     let first = hits(&until(&mut forgetful.received, 5).await);
-    // The warning that analytics is away has a number, too.
+    // The warning that analytics cannot be reached has a number, too.
     let names = |hits: &[(u64, String)]| hits.iter().map(|(_, name)| name.clone()).collect::<Vec<_>>();
     let expected = |numbers| names(&numbered(numbers));
     assert_eq!(names(&first), expected(0..5));

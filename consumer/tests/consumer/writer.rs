@@ -73,8 +73,8 @@ async fn version_2_has_its_own_path_and_token() {
 
 #[tokio::test]
 async fn points_wait_while_the_database_is_away_and_the_oldest_are_dropped_and_counted() {
-    let away = Arc::new(AtomicBool::new(true));
-    let answers = Arc::clone(&away);
+    let refuses = Arc::new(AtomicBool::new(true));
+    let answers = Arc::clone(&refuses);
     let database = Fake::start(move |_| match answers.load(Ordering::Relaxed) {
         true => (503, "restarting".to_owned()),
         false => (204, String::new()),
@@ -87,7 +87,7 @@ async fn points_wait_while_the_database_is_away_and_the_oldest_are_dropped_and_c
     writer.push((1..=8).map(point));
     let counts = writer.counts();
     assert_eq!((counts.dropped, counts.waiting), (3, 6), "the one in flight and five more");
-    away.store(false, Ordering::Relaxed);
+    refuses.store(false, Ordering::Relaxed);
     until("all are written", async || writer.counts().waiting == 0).await;
     let counts = writer.finish(Duration::from_secs(60)).await;
     assert_eq!((counts.written, counts.dropped, counts.error), (6, 3, None));

@@ -42,10 +42,10 @@ fn a_new_stream_starts_with_the_first_batch_that_was_not_acknowledged() {
     (0..3).for_each(|_| add(&mut pump, &intake, 2));
     pump.sent = 3;
     assert!(pump.acknowledge(2));
-    pump.lose(&mut Connection::Waiting(Instant::now()), "away");
+    pump.lose(&mut Connection::Waiting(Instant::now()), "refused");
     assert_eq!((kept(&pump).0, pump.sent), (vec![3, 5], 0));
     assert_eq!((health(&pump).delivered, health(&pump).queued), (2, 4));
-    assert_eq!(health(&pump).trouble.as_deref(), Some("away"));
+    assert_eq!(health(&pump).trouble.as_deref(), Some("refused"));
 }
 
 #[test]

@@ -64,7 +64,7 @@ pub(super) async fn follow(agent: Rc<Agent>, admin: &Admin, stop: &Stop) {
             () = admin.changed() => {}
             () = agent.changes.notified() => {}
             () = stop.finish.cancelled(), if !stops => stops = true,
-            // A board that is away cannot be told.
+            // A board that cannot be reached gets no report.
             () = stop.cut.cancelled(), if stops && parts.running.is_empty() => return,
         }
     }

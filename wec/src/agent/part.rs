@@ -122,7 +122,7 @@ async fn run_or_refuse(
         let ended = run_on(&agent.board, part, &plan, stop).await;
         let pause = match &ended {
             Err(_) if state.get() != AgentState::Preparing => return ended,
-            // The nodes of an earlier run of this session are still there, or the board is away for a moment.
+            // The nodes of an earlier run of this session are still there, or the board cannot be reached for a moment.
             Err(error) if is_passing(error) => AGAIN,
             Err(error)
                 if cannot_reach_ca(error)

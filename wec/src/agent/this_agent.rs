@@ -37,7 +37,7 @@ pub(super) struct Status {
     pub(super) agent: String,
     /// Program and version.
     pub(super) program: String,
-    /// `connected`, or why the board is away.
+    /// `connected`, or why the board cannot be reached.
     pub(super) board: String,
     /// Whether it takes no more sessions.
     pub(super) draining: bool,

@@ -105,17 +105,17 @@ pub(super) struct Shared {
     pub(super) challenges: Arc<Challenges>,
 }
 
-/// The challenge store and the challenge server that reads it. Each may be away.
+/// The challenge store and the challenge server that reads it. Each may be down.
 #[derive(Default)]
 pub(super) struct Challenges {
     pub(super) store: MemoryChallenges,
-    pub(super) store_is_away: AtomicBool,
-    pub(super) server_is_away: AtomicBool,
+    pub(super) store_is_down: AtomicBool,
+    pub(super) server_is_down: AtomicBool,
 }
 
 impl Challenges {
     pub(super) fn reached(&self) -> Result<(), ChallengeStoreError> {
-        if !self.store_is_away.load(Ordering::Relaxed) {
+        if !self.store_is_down.load(Ordering::Relaxed) {
             return Ok(());
         }
         let (store, reason) = ("redis://ca.test".to_owned(), "connection refused".to_owned());
@@ -124,7 +124,7 @@ impl Challenges {
 
     /// Validates at the challenge server.
     pub(super) async fn answers(&self, name: &str, token: &str) -> bool {
-        !self.server_is_away.load(Ordering::Relaxed)
+        !self.server_is_down.load(Ordering::Relaxed)
             && self.store.http01(name, token).await.unwrap().is_some()
     }
 }

@@ -180,7 +180,7 @@ async fn an_etcd_that_is_restarted_and_a_node_that_is_cut_off_from_it() {
     cluster.pass(scale.lease);
     let silent = now();
     cluster.etcd.restart().await.unwrap();
-    table.until_back_from(&cluster, "etcd is away for the time of a lease", at, silent);
+    table.until_back_from(&cluster, "etcd does not run for the time of a lease", at, silent);
     let away = at..=silent;
     let silent = cluster.counted.seconds().iter().any(|(second, count)| away.contains(second) && *count == 0);
     assert!(silent, "nodes that cannot renew stop: {:?}", cluster.counted.seconds());
