@@ -22,7 +22,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use wec_record::threshold::Unit;
-use wec_record::{Chain, FailureClass, Level, LimitCause, LimitKind, Mark, Reach, Stamp, StateCounts};
+use wec_record::{
+    Chain, FailureClass, Level, LimitCause, LimitKind, Mark, MarkView, Reach, Stamp, StateCounts,
+    write_mark_views,
+};
 
 use crate::schema;
 
@@ -133,6 +136,8 @@ pub struct Snapshot {
     #[serde(default)]
     pub observed: Vec<ObservedFigures>,
     /// Changes of the load, oldest first.
+    #[serde(serialize_with = "write_mark_views")]
+    #[schema(value_type = Vec<MarkView>)]
     pub marks: Vec<Mark>,
     /// The times in which the parts of all nodes were less than the target, oldest first.
     #[serde(default)]

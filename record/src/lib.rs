@@ -23,6 +23,7 @@ mod log;
 mod mark;
 mod named;
 mod observation;
+mod open_set;
 pub mod plan;
 mod request_stats;
 mod result;
@@ -45,7 +46,10 @@ pub use load::{
     clock_ahead,
 };
 pub use log::{Footer, KINDS, NoSuchRecord, Record, RecordError, RunOutcome, StateCounts, UnknownRecord};
-pub use mark::{Gap, LoadState, Mark, MarkBy, MarkValue, MarkWhat};
+pub use mark::{
+    Answers, Gap, KeepingUp, LoadState, Mark, MarkBy, MarkValue, MarkView, MarkWhat, MarkedLimit,
+    MarkedWeight, WarmUp, write_mark_views,
+};
 pub use observation::{FLEET_SOURCE, Observation};
 pub use plan::Plan;
 pub use request_stats::{EndpointStats, ErrorStats, RequestStats};

@@ -14,7 +14,7 @@ use wec_analytics::{Journal, ScenarioView, SessionChanged, SessionView, plans};
 use wec_board::{Board, BoardUrl, By, ChangeTo, Limited, LiveCommand, LiveValue, Phase, SessionState};
 use wec_pki::TlsOptions;
 use wec_record::plan::RateUnit;
-use wec_record::{Mark, MarkValue, MarkWhat};
+use wec_record::{Mark, MarkValue, MarkedLimit, MarkedWeight};
 use wec_requester::executor::rate;
 use wec_startup::{Exit, Undisclosed, parse_session_id, report, say};
 
@@ -489,28 +489,40 @@ fn check_unit(
 /// A change as text, one line for each value, with the session after it.
 fn told(mark: &Mark, session: &SessionView) -> Vec<String> {
     let of = if mark.scenario.is_empty() { String::new() } else { format!("{}: ", mark.scenario) };
-    let word = match &mark.what {
-        MarkWhat::Weights => "weight of ",
-        MarkWhat::Limits => "limit of ",
-        MarkWhat::Rate => {
-            let unit = session.scenarios.get(&mark.scenario).map_or("", |target| &target.rate_unit);
-            return vec![format!("{of}rate {} → {} {unit}/s", mark.from, mark.to)];
+    let Mark { what, from, to, .. } = mark;
+    match (from, to) {
+        (MarkValue::Weights(before), MarkValue::Weights(after)) => {
+            let lines = after.iter().map(|MarkedWeight { chain, .. }| {
+                let shown = |weights: &[MarkedWeight]| {
+                    let of_chain = weights.iter().find(|weight| weight.chain == *chain);
+                    of_chain.map_or_else(|| "unset".to_owned(), MarkedWeight::shown)
+                };
+                format!("{of}weight of {chain} {} → {}", shown(before), shown(after))
+            });
+            lines.collect()
         }
-        what => return vec![format!("{of}{what} {} → {}", mark.from, mark.to)],
-    };
-    let before = if let MarkValue::Pairs(pairs) = &mark.from { pairs.as_slice() } else { &[] };
-    let MarkValue::Pairs(after) = &mark.to else { return Vec::new() };
-    let line = |(key, to): &(String, String)| {
-        let from = before.iter().find(|(known, _)| known == key).map_or("unset", |(_, from)| from);
-        format!("{of}{word}{key} {from} → {to}")
-    };
-    after.iter().map(line).collect()
+        (MarkValue::Limits(before), MarkValue::Limits(after)) => {
+            let lines = after.iter().map(|MarkedLimit { objects, .. }| {
+                let shown = |limits: &[MarkedLimit]| {
+                    let of_objects = limits.iter().find(|limit| limit.objects == *objects);
+                    of_objects.map_or_else(|| "none".to_owned(), MarkedLimit::shown)
+                };
+                format!("{of}limit of {objects} {} → {}", shown(before), shown(after))
+            });
+            lines.collect()
+        }
+        (_, MarkValue::Rate(_)) => {
+            let unit = session.scenarios.get(&mark.scenario).map_or("", |target| &target.rate_unit);
+            vec![format!("{of}rate {from} → {to} {unit}/s")]
+        }
+        _ => vec![format!("{of}{what} {from} → {to}")],
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use wec_board::Session;
-    use wec_record::MarkBy;
+    use wec_record::{MarkBy, MarkWhat};
 
     use super::*;
 

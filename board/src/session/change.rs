@@ -1,7 +1,7 @@
 //! Changes of a session, and their effect.
 
 use serde::{Deserialize, Serialize};
-use wec_record::{Mark, MarkValue};
+use wec_record::{Mark, MarkValue, MarkedLimit};
 
 use super::{By, ChangeTo, Session, SessionState, Versioned};
 use crate::BoardError;
@@ -90,8 +90,7 @@ impl Session {
             }
             ChangeTo::Limit(limited, limit) => {
                 let shown = |limit: Option<u64>| {
-                    let limit = limit.map_or_else(|| "none".to_owned(), |limit| limit.to_string());
-                    MarkValue::Pairs(vec![(limited.name().to_owned(), limit)])
+                    MarkValue::Limits(vec![MarkedLimit { objects: limited.name().to_owned(), limit }])
                 };
                 let from = std::mem::replace(limited.of(&mut spec.limits), *limit);
                 (String::new(), shown(from), shown(*limit))

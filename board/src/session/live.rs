@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use wec_record::plan::{MAX_RATE, MAX_WORKERS};
-use wec_record::{MarkValue, MarkWhat};
+use wec_record::{MarkValue, MarkWhat, MarkedWeight};
 
 use super::{By, Limited, SessionState, Target};
 use crate::BoardError;
@@ -281,11 +281,10 @@ impl Target {
                     .filter(|(chain, weight)| self.weights.get(*chain) != Some(weight))
                     .collect();
                 let shown = |weight: &dyn Fn(&str) -> Option<f64>| {
-                    let shown = different.iter().map(|(chain, _)| {
-                        let weight = weight(chain).map_or_else(|| "unset".to_owned(), |w| w.to_string());
-                        ((*chain).clone(), weight)
-                    });
-                    MarkValue::Pairs(shown.collect())
+                    let shown = different
+                        .iter()
+                        .map(|(chain, _)| MarkedWeight { chain: (*chain).clone(), weight: weight(chain) });
+                    MarkValue::Weights(shown.collect())
                 };
                 let from = shown(&|chain| self.weights.get(chain).copied());
                 let to = shown(&|chain| weights.get(chain).copied());

@@ -1,15 +1,13 @@
 //! Marks of a run: those of people and of the schedule, and those that the load tester makes itself.
 
-use wec_record::{CaSample, GeneratorSample, LoadState, Mark, MarkBy, MarkValue, MarkWhat};
+use wec_record::{
+    Answers, CaSample, GeneratorSample, KeepingUp, LoadState, Mark, MarkBy, MarkValue, MarkWhat,
+};
 
 use super::{Aggregate, MAX_SCENARIOS};
 
 pub(super) const MAX_MARKS: usize = 1_000;
 const MAX_GENERATOR_MARKS: usize = 200;
-/// The state of a CA that answers.
-const ANSWERS: &str = "come";
-/// The state of a load tester that keeps up.
-const KEEPS_UP: &str = "keeps up";
 
 impl Aggregate {
     pub(super) fn mark(&mut self, mark: Mark) {
@@ -53,26 +51,29 @@ impl Aggregate {
     /// The load tester no longer keeps up with its schedule, or does so again.
     pub(super) fn keeps_up(&mut self, at_unix_ns: u64, generator: &GeneratorSample) {
         let Some(limited) = generator.turned else { return };
-        let now = generator.limits.iter().filter(|limit| limit.now).map(|limit| limit.what.name());
-        let limited_by = format!("limited by {}", now.collect::<Vec<_>>().join(", "));
-        let (from, to) =
-            if limited { (KEEPS_UP.into(), limited_by) } else { ("limited".into(), KEEPS_UP.into()) };
-        self.generator_mark(at_unix_ns, MarkWhat::Generator, from, to);
+        let now = generator.limits.iter().filter(|limit| limit.now).map(|limit| limit.what);
+        let (from, to) = if limited {
+            (KeepingUp::KeepsUp, KeepingUp::Limited { by: now.collect() })
+        } else {
+            (KeepingUp::Limited { by: Vec::new() }, KeepingUp::KeepsUp)
+        };
+        let values = (MarkValue::Generator(from), MarkValue::Generator(to));
+        self.generator_mark(at_unix_ns, MarkWhat::Generator, values);
     }
 
     /// The CA stopped answering a node, or answers again. Bounded like the marks of the load tester.
     pub(super) fn silence(&mut self, at_unix_ns: u64, ca: &CaSample) {
         let Some(silent) = ca.turned else { return };
-        let since =
+        let seconds =
             ca.silent.map_or(0, |silent| at_unix_ns.saturating_sub(silent.since_unix_ns)) / 1_000_000_000;
         let in_flight = ca.silent.map_or(0, |silent| silent.in_flight);
-        let none = format!("none for {since} s, {in_flight} requests in flight");
-        let (from, to) = if silent { (ANSWERS.into(), none) } else { ("none".into(), ANSWERS.into()) };
-        self.generator_mark(at_unix_ns, MarkWhat::Answers, from, to);
+        let none = Answers::NoneFor { seconds, in_flight };
+        let (from, to) = if silent { (Answers::Come, none) } else { (Answers::None, Answers::Come) };
+        let values = (MarkValue::Answers(from), MarkValue::Answers(to));
+        self.generator_mark(at_unix_ns, MarkWhat::Answers, values);
     }
 
-    fn generator_mark(&mut self, at_unix_ns: u64, what: MarkWhat, from: String, to: String) {
-        let (from, to) = (MarkValue::Text(from), MarkValue::Text(to));
+    fn generator_mark(&mut self, at_unix_ns: u64, what: MarkWhat, (from, to): (MarkValue, MarkValue)) {
         self.mark(Mark { from, ..Mark::new(at_unix_ns, MarkBy::Generator, what, to) });
     }
 }

@@ -7,7 +7,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use wec_record::{Event, Mark, MarkBy, MarkValue, MarkWhat, Record, RunTimes, Within};
+use wec_record::{Event, Mark, MarkBy, MarkValue, MarkWhat, Record, RunTimes, WarmUp, Within};
 
 use super::totals::KnownEndpoints;
 use super::validations::Validations;
@@ -200,7 +200,7 @@ impl Aggregate {
         let header = self.header.as_ref()?;
         let warm_up = Some(header.stamp.warm_up_ns()).filter(|warm_up| *warm_up > 0)?;
         let at = header.started_unix_ns.saturating_add(warm_up);
-        let [from, to] = ["running", "ended"].map(|text| MarkValue::Text(text.to_owned()));
+        let [from, to] = [WarmUp::Running, WarmUp::Ended].map(MarkValue::WarmUp);
         let mark = Mark { from, ..Mark::new(at, MarkBy::Schedule, MarkWhat::WarmUp, to) };
         (self.latest >= at && self.is_in_part(at)).then_some(mark)
     }

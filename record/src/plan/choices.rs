@@ -3,66 +3,9 @@
 //! A value that this version does not know is kept as text, so that a plan of a later version is read and
 //! written without loss. A plan that lacks the setting, as plans of earlier versions do, has an empty text.
 
-use std::borrow::Cow;
+use crate::open_set::open_set;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use utoipa::openapi::schema::{AnyOfBuilder, ObjectBuilder, Type};
-use utoipa::openapi::{RefOr, Schema};
-use utoipa::{PartialSchema, ToSchema};
-
-/// An enum with these values, and `Other` for every other text.
-macro_rules! choice {
-    (
-        $(#[doc = $doc:literal])+
-        $name:ident, $schema:literal { $($(#[doc = $value_doc:literal])+ $value:ident = $text:literal,)+ }
-    ) => {
-        $(#[doc = $doc])+
-        #[derive(Clone, Debug, PartialEq, Eq, strum::Display, strum::EnumString)]
-        pub enum $name {
-            $($(#[doc = $value_doc])+ #[strum(serialize = $text)] $value,)+
-            /// A value that this version does not know; empty if the plan has none.
-            #[strum(default)]
-            Other(String),
-        }
-
-        impl $name {
-            /// The values that this version knows.
-            pub const KNOWN: &[&str] = &[$($text),+];
-        }
-
-        impl Default for $name {
-            fn default() -> Self {
-                Self::Other(String::new())
-            }
-        }
-
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                Ok(Self::from(String::deserialize(deserializer)?.as_str()))
-            }
-        }
-
-        impl ToSchema for $name {
-            fn name() -> Cow<'static, str> {
-                $schema.into()
-            }
-        }
-
-        impl PartialSchema for $name {
-            fn schema() -> RefOr<Schema> {
-                open_set(concat!($($doc, "\n"),+).trim(), Self::KNOWN)
-            }
-        }
-    };
-}
-
-choice! {
+open_set! {
     /// The HTTP version for the CA.
     HttpVersion, "PlanHttpVersion" {
         /// HTTP/1.1.
@@ -72,7 +15,7 @@ choice! {
     }
 }
 
-choice! {
+open_set! {
     /// How connections to the CA are shared.
     Connections, "PlanConnections" {
         /// All workers use the same connections.
@@ -84,7 +27,7 @@ choice! {
     }
 }
 
-choice! {
+open_set! {
     /// The step before which chains end.
     StopBefore, "PlanStopBefore" {
         /// No order is finalized.
@@ -92,7 +35,7 @@ choice! {
     }
 }
 
-choice! {
+open_set! {
     /// What workers do after a failure of the CA or the network.
     OnFailure, "PlanOnFailure" {
         /// They wait longer after each failure.
@@ -102,16 +45,23 @@ choice! {
     }
 }
 
-/// Text that is one of these values, or one of a later version.
-fn open_set(description: &str, known: &[&str]) -> RefOr<Schema> {
-    let known = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(known.iter().copied()));
-    let later =
-        ObjectBuilder::new().schema_type(Type::String).description(Some("A value of a later version."));
-    AnyOfBuilder::new().description(Some(description)).item(known).item(later).into()
+/// A plan without the setting.
+macro_rules! none_by_default {
+    ($($set:ident),+) => {
+        $(impl Default for $set {
+            fn default() -> Self {
+                Self::Other(String::new())
+            }
+        })+
+    };
 }
+
+none_by_default!(HttpVersion, Connections, StopBefore, OnFailure);
 
 #[cfg(test)]
 mod tests {
+    use serde::{Deserialize, Serialize};
+
     use super::*;
 
     #[test]
