@@ -10,7 +10,7 @@ use utoipa::IntoParams;
 use wec_figures::snapshot::DistributionView;
 
 use super::Web;
-use super::error::{ApiError, ErrorBody};
+use super::error::{ApiError, ErrorBody, Refusals};
 
 /// The rows that have a distribution.
 const ROWS: &str = "`all requests`, `all issuances`, `chain NAME`, `endpoint NAME METHOD URI`, `challenge TYPE` and `node ID`";
@@ -37,7 +37,7 @@ pub(super) struct Row {
     tag = "figures",
     params(("id" = String, Path, description = "The run's id, or `current`: the live run that was started last"), Row),
     responses(
-        (status = "default", description = "Refused: 401, 403, 413, 415 as docs/web-api.md says", body = ErrorBody),
+        Refusals,
         (status = OK, description = "The times of what succeeded", body = DistributionView),
         (status = BAD_REQUEST, description = "The part is empty", body = ErrorBody),
         (status = NOT_FOUND, description = "There is no such run, no such row, or no part of it can be read", body = ErrorBody),

@@ -19,8 +19,8 @@ use utoipa::ToSchema;
 use wec_figures::aggregate::Aggregate;
 use wec_figures::snapshot::RunSource;
 
-use super::error::{ApiError, ErrorBody};
-use super::{Web, session};
+use super::error::{ApiError, BodyRefusals, ErrorBody, Refusals};
+use super::{Web, body};
 use crate::runs::{LONGEST_NOTE, RecordedRun};
 
 /// Bytes of a log that are in memory at once.
@@ -47,7 +47,7 @@ pub fn make_reports_by(make: ReportMaker) {
     tag = "records",
     params(("id" = String, Path, description = "The run's id, or `current`: the live run that was started last")),
     responses(
-        (status = "default", description = "Refused: 401, 403 as docs/web-api.md says", body = ErrorBody),
+        Refusals,
         (status = OK, description = "The file; of a run that goes on, what it has so far", content_type = "application/octet-stream"),
         (status = NOT_FOUND, description = "There is no such run, or its log is not here", body = ErrorBody),
         (status = CONFLICT, description = "It has several logs", body = ErrorBody),
@@ -87,7 +87,7 @@ pub(super) async fn log(State(web): State<Arc<Web>>, Path(id): Path<String>) -> 
     tag = "records",
     params(("id" = String, Path, description = "The run's id, or `current`: the live run that was started last")),
     responses(
-        (status = "default", description = "Refused: 401, 403 as docs/web-api.md says", body = ErrorBody),
+        Refusals,
         (status = OK, description = "One HTML file, which needs nothing else", content_type = "text/html"),
         (status = NOT_FOUND, description = "There is no such run, or this program makes no reports", body = ErrorBody),
         (status = UNPROCESSABLE_ENTITY, description = "The run's log cannot be read", body = ErrorBody),
@@ -142,7 +142,8 @@ pub(super) struct Note {
     params(("id" = String, Path, description = "The run's id, or `current`: the live run that was started last")),
     request_body = Note,
     responses(
-        (status = "default", description = "Refused: 401, 403, 413, 415 as docs/web-api.md says", body = ErrorBody),
+        Refusals,
+        BodyRefusals,
         (status = OK, description = "The note", body = Note),
         (status = BAD_REQUEST, description = "It is too long", body = ErrorBody),
         (status = NOT_FOUND, description = "There is no such run, or its log is not here", body = ErrorBody),
@@ -155,8 +156,7 @@ pub(super) async fn note(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Note>, ApiError> {
-    let Note { text } = serde_json::from_value(session::read(&headers, body)?)
-        .map_err(|error| ApiError::BadRequest(format!("the body is wrong: {error}")))?;
+    let Note { text } = body::parsed(&headers, body)?;
     let text = text.trim().to_owned();
     if text.len() > LONGEST_NOTE {
         return Err(ApiError::BadRequest(format!("text: give at most {LONGEST_NOTE} bytes")));

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::{IntoResponses, ToSchema};
 
 use crate::control::{Mistakes, Refusal};
 use crate::plans::PlanRefusal;
@@ -19,6 +19,30 @@ pub(crate) struct ErrorBody {
     mistakes: Vec<String>,
 }
 
+/// What any request may be refused with.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "only its responses are used")]
+pub(super) enum Refusals {
+    /// The token is missing or wrong: send `Authorization: Bearer TOKEN`
+    #[response(status = UNAUTHORIZED)]
+    Unauthorized(ErrorBody),
+    /// `Origin` is of another site, `Host` is a name that is not configured, or the token has only the right to look
+    #[response(status = FORBIDDEN)]
+    Forbidden(ErrorBody),
+}
+
+/// What a request with a body may be refused with, too.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "only its responses are used")]
+pub(super) enum BodyRefusals {
+    /// The body is larger than 256 KiB
+    #[response(status = PAYLOAD_TOO_LARGE)]
+    TooLarge(ErrorBody),
+    /// The body is not sent as `Content-Type: application/json`
+    #[response(status = UNSUPPORTED_MEDIA_TYPE)]
+    NotJson(ErrorBody),
+}
+
 /// An error answer for people and programs.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ApiError {
@@ -30,7 +54,7 @@ pub(crate) enum ApiError {
     Unauthorized,
     #[error("{0}")]
     Forbidden(String),
-    #[error("{0} does not exist: see docs/web-api.md for the paths")]
+    #[error("{0} does not exist: GET /api/v1/openapi.json has the paths")]
     NotFound(String),
     #[error("session {0:?} is not on the board: start a run that follows it")]
     NoSession(String),
@@ -56,7 +80,7 @@ pub(crate) enum ApiError {
     Unknown(String),
     #[error("{0}")]
     Conflict(String),
-    #[error("that path does not support this method: see docs/web-api.md")]
+    #[error("this path does not support the method: the header Allow of this answer has those that it does")]
     MethodNotAllowed,
     #[error("the body is longer than {0} bytes")]
     TooLarge(usize),

@@ -17,7 +17,7 @@ use wec_figures::snapshot::{CapacityView, Live, NodeView, ReplayState, RunSource
 use wec_record::{Mark, Record};
 
 use super::Web;
-use super::error::{ApiError, ErrorBody};
+use super::error::{ApiError, ErrorBody, Refusals};
 use crate::clock::unix_now_ns;
 use crate::ingest::Ingest;
 use crate::runs::{CURRENT, Run, Shown};
@@ -143,7 +143,7 @@ impl Feed {
     tag = "figures",
     params(("id" = String, Path, description = "The run's id, or `current`: the live run that was started last")),
     responses(
-        (status = "default", description = "Refused: 401, 403, 413, 415 as docs/web-api.md says", body = ErrorBody),
+        Refusals,
         (status = OK, description = "All figures, with the whole series", body = Live),
         (status = NOT_FOUND, description = "There is no such run", body = ErrorBody),
         (status = UNPROCESSABLE_ENTITY, description = "The run's log cannot be read", body = ErrorBody),

@@ -13,7 +13,7 @@ use wec_board::{ClockOffset, NodeKind, NodeState, Strength};
 use wec_node_stats::NodeStats;
 
 use super::Web;
-use super::error::{ApiError, ErrorBody};
+use super::error::{ApiError, ErrorBody, Refusals};
 
 /// The processes on the board
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -52,7 +52,7 @@ pub struct Machine {
     operation_id = "list_machines",
     tag = "figures",
     responses(
-        (status = "default", description = "Refused: 401, 403 as docs/web-api.md says", body = ErrorBody),
+        Refusals,
         (status = OK, description = "The processes", body = Machines),
     )
 )]
@@ -67,7 +67,7 @@ pub(super) async fn list(State(web): State<Arc<Web>>) -> Json<Machines> {
     operation_id = "watch_machines",
     tag = "figures",
     responses(
-        (status = "default", description = "Refused: 401, 403 as docs/web-api.md says", body = ErrorBody),
+        Refusals,
         (
             status = OK,
             description = "Events `machines`; the data of each is one `Machines`",

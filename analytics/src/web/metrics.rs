@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, header};
 use axum::response::IntoResponse;
 
 use super::Web;
-use super::error::{ApiError, ErrorBody};
+use super::error::{ApiError, Refusals};
 use crate::metrics::{Encoding, clocks, encode};
 
 /// The figures of the current run for Prometheus
@@ -16,7 +16,7 @@ use crate::metrics::{Encoding, clocks, encode};
     path = "/metrics",
     tag = "figures",
     responses(
-        (status = "default", description = "Refused: 401, 403, 413, 415 as docs/web-api.md says", body = ErrorBody),
+        Refusals,
         (
             status = OK,
             description = "OpenMetrics text; with `Accept`, also Prometheus' protobuf messages or its text format",

@@ -1,5 +1,6 @@
 //! The page and its API. `docs/web-api.md` is the contract.
 
+mod body;
 mod distribution;
 mod downloads;
 mod error;

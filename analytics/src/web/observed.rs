@@ -7,7 +7,7 @@ use axum::extract::{Path, State};
 use wec_figures::snapshot::ObservedOverTime;
 
 use super::Web;
-use super::error::{ApiError, ErrorBody};
+use super::error::{ApiError, ErrorBody, Refusals};
 
 /// Metrics of other programs over time
 #[utoipa::path(
@@ -16,7 +16,7 @@ use super::error::{ApiError, ErrorBody};
     tag = "figures",
     params(("id" = String, Path, description = "The run's id, or `current`: the live run that was started last")),
     responses(
-        (status = "default", description = "Refused: 401, 403, 413, 415 as docs/web-api.md says", body = ErrorBody),
+        Refusals,
         (status = OK, description = "Every series, whole", body = ObservedOverTime),
         (status = NOT_FOUND, description = "There is no such run", body = ErrorBody),
         (status = UNPROCESSABLE_ENTITY, description = "The run's log cannot be read", body = ErrorBody),

@@ -7,15 +7,15 @@ use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::{Extension, Json};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use wec_figures::snapshot::{AgentView, Agents, PlanView};
 
 use super::Web;
-use super::error::{ApiError, ErrorBody};
+use super::body::parsed;
+use super::error::{ApiError, BodyRefusals, ErrorBody, Refusals};
 use super::guard::Caller;
-use super::session::{author, read};
+use super::session::author;
 use crate::plans::{self, NewSession, ScenarioCheck, ScenarioText};
 
 /// How to stop a session.
@@ -66,7 +66,8 @@ pub(super) struct Based {
     params(("Wec-By" = Option<String>, Header, description = "`cli` for a request from a command line")),
     request_body = NewSession,
     responses(
-        (status = "default", description = "Refused: 401, 403, 413, 415 as docs/web-api.md says", body = ErrorBody),
+        Refusals,
+        BodyRefusals,
         (status = CREATED, description = "The session", body = PlanView),
         (status = BAD_REQUEST, description = "The body has errors; nothing was created", body = ErrorBody),
         (status = CONFLICT, description = "There is a session with this id", body = ErrorBody),
@@ -91,7 +92,8 @@ pub(super) async fn create(
     tag = "control",
     request_body = ScenarioText,
     responses(
-        (status = "default", description = "Refused: 401, 403, 413, 415 as docs/web-api.md says", body = ErrorBody),
+        Refusals,
+        BodyRefusals,
         (status = OK, description = "Its keys, or its mistakes", body = ScenarioCheck),
         (status = BAD_REQUEST, description = "The body has errors", body = ErrorBody),
     )
@@ -114,7 +116,7 @@ pub(super) async fn check(
         ("Wec-By" = Option<String>, Header, description = "`cli` for a request from a command line"),
     ),
     responses(
-        (status = "default", description = "Refused: 401, 403, 413, 415 as docs/web-api.md says", body = ErrorBody),
+        Refusals,
         (status = OK, description = "The session", body = PlanView),
         (status = NOT_FOUND, description = "There is no such session", body = ErrorBody),
         (status = CONFLICT, description = "The state of the session does not allow it", body = ErrorBody),
@@ -142,7 +144,8 @@ pub(super) async fn start(
     ),
     request_body = StopBody,
     responses(
-        (status = "default", description = "Refused: 401, 403, 413, 415 as docs/web-api.md says", body = ErrorBody),
+        Refusals,
+        BodyRefusals,
         (status = OK, description = "The session", body = PlanView),
         (status = BAD_REQUEST, description = "The body has errors", body = ErrorBody),
         (status = NOT_FOUND, description = "There is no such session", body = ErrorBody),
@@ -173,7 +176,8 @@ pub(super) async fn stop(
     ),
     request_body = CloneBody,
     responses(
-        (status = "default", description = "Refused: 401, 403, 413, 415 as docs/web-api.md says", body = ErrorBody),
+        Refusals,
+        BodyRefusals,
         (status = CREATED, description = "The copy", body = PlanView),
         (status = BAD_REQUEST, description = "The body has errors", body = ErrorBody),
         (status = NOT_FOUND, description = "There is no such session", body = ErrorBody),
@@ -200,7 +204,7 @@ pub(super) async fn copy(
     tag = "control",
     params(("id" = String, Path, description = "The session's id"), Based),
     responses(
-        (status = "default", description = "Refused: 401, 403, 413, 415 as docs/web-api.md says", body = ErrorBody),
+        Refusals,
         (status = OK, description = "It was deleted", body = Deleted),
         (status = BAD_REQUEST, description = "The revision is no number", body = ErrorBody),
         (status = NOT_FOUND, description = "There is no such session", body = ErrorBody),
@@ -225,7 +229,7 @@ pub(super) async fn delete(
     operation_id = "list_nodes",
     tag = "control",
     responses(
-        (status = "default", description = "Refused: 401, 403, 413, 415 as docs/web-api.md says", body = ErrorBody),
+        Refusals,
         (status = OK, description = "By name", body = Agents),
         (status = SERVICE_UNAVAILABLE, description = "The board cannot be read", body = ErrorBody),
     )
@@ -242,7 +246,7 @@ pub(super) async fn nodes(State(web): State<Arc<Web>>) -> Result<Json<Agents>, A
     tag = "control",
     params(("name" = String, Path, description = "The node's name")),
     responses(
-        (status = "default", description = "Refused: 401, 403, 413, 415 as docs/web-api.md says", body = ErrorBody),
+        Refusals,
         (status = OK, description = "The node", body = AgentView),
         (status = NOT_FOUND, description = "It is not known", body = ErrorBody),
         (status = SERVICE_UNAVAILABLE, description = "The board cannot be read", body = ErrorBody),
@@ -263,7 +267,8 @@ pub(super) async fn node(
     tag = "control",
     request_body = NewNode,
     responses(
-        (status = "default", description = "Refused: 401, 403, 413, 415 as docs/web-api.md says", body = ErrorBody),
+        Refusals,
+        BodyRefusals,
         (status = CREATED, description = "The node", body = AgentView),
         (status = BAD_REQUEST, description = "The body has errors", body = ErrorBody),
         (status = CONFLICT, description = "The name is known already", body = ErrorBody),
@@ -287,7 +292,7 @@ pub(super) async fn add(
     tag = "control",
     params(("name" = String, Path, description = "The node's name")),
     responses(
-        (status = "default", description = "Refused: 401, 403, 413, 415 as docs/web-api.md says", body = ErrorBody),
+        Refusals,
         (status = OK, description = "The node", body = AgentView),
         (status = NOT_FOUND, description = "It is not known", body = ErrorBody),
         (status = SERVICE_UNAVAILABLE, description = "The board cannot be written", body = ErrorBody),
@@ -308,7 +313,7 @@ pub(super) async fn activate(
     tag = "control",
     params(("name" = String, Path, description = "The node's name")),
     responses(
-        (status = "default", description = "Refused: 401, 403, 413, 415 as docs/web-api.md says", body = ErrorBody),
+        Refusals,
         (status = OK, description = "The node", body = AgentView),
         (status = NOT_FOUND, description = "It is not known", body = ErrorBody),
         (status = SERVICE_UNAVAILABLE, description = "The board cannot be written", body = ErrorBody),
@@ -329,7 +334,7 @@ pub(super) async fn deactivate(
     tag = "control",
     params(("name" = String, Path, description = "The node's name")),
     responses(
-        (status = "default", description = "Refused: 401, 403, 413, 415 as docs/web-api.md says", body = ErrorBody),
+        Refusals,
         (status = OK, description = "It was forgotten", body = Deleted),
         (status = NOT_FOUND, description = "It is not known", body = ErrorBody),
         (status = CONFLICT, description = "Its agent is live", body = ErrorBody),
@@ -342,13 +347,4 @@ pub(super) async fn remove(
 ) -> Result<Json<Deleted>, ApiError> {
     plans::remove_node(&web.board, &name).await?;
     Ok(Json(Deleted { deleted: name }))
-}
-
-/// The body as this type.
-fn parsed<T: DeserializeOwned>(
-    headers: &HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Result<T, ApiError> {
-    let value = read(headers, body)?;
-    serde_json::from_value(value).map_err(|error| ApiError::BadRequest(format!("the body is wrong: {error}")))
 }

@@ -11,8 +11,8 @@ use serde_json::Value;
 use utoipa::ToSchema;
 use wec_figures::snapshot::ReplayView;
 
-use super::error::{ApiError, ErrorBody};
-use super::{Web, session};
+use super::error::{ApiError, BodyRefusals, ErrorBody, Refusals};
+use super::{Web, body};
 use crate::control::Mistakes;
 use crate::runs::{ReplayChange, Replayed};
 
@@ -43,7 +43,7 @@ pub(super) struct ReplayPatch {
     operation_id = "show_replay",
     tag = "replay",
     responses(
-        (status = "default", description = "Refused: 401, 403, 413, 415 as docs/web-api.md says", body = ErrorBody),
+        Refusals,
         (status = OK, description = "Its position and speed", body = ReplayView),
         (status = NOT_FOUND, description = "Nothing is replayed here", body = ErrorBody),
     )
@@ -60,7 +60,8 @@ pub(super) async fn show(State(web): State<Arc<Web>>) -> Result<Json<ReplayView>
     tag = "replay",
     request_body = ReplayPatch,
     responses(
-        (status = "default", description = "Refused: 401, 403, 413, 415 as docs/web-api.md says", body = ErrorBody),
+        Refusals,
+        BodyRefusals,
         (status = OK, description = "The changes were made", body = ReplayView),
         (status = BAD_REQUEST, description = "The body has errors; nothing was changed", body = ErrorBody),
         (status = NOT_FOUND, description = "Nothing is replayed here", body = ErrorBody),
@@ -72,7 +73,7 @@ pub(super) async fn change(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<ReplayView>, ApiError> {
     let replayed = web.replayed()?;
-    let change = asked(&session::read(&headers, body)?).map_err(ApiError::Mistakes)?;
+    let change = asked(&body::read(&headers, body)?).map_err(ApiError::Mistakes)?;
     Ok(Json(replayed.change(change)))
 }
 

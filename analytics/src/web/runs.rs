@@ -11,11 +11,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use wec_board::Author;
 use wec_figures::snapshot::{Runs, Warnings, WindowView};
-use wec_record::{Mark, MarkValue, MarkWhat};
+use wec_record::{Mark, MarkValue, MarkView, MarkWhat};
 
-use super::error::{ApiError, ErrorBody};
+use super::error::{ApiError, BodyRefusals, ErrorBody, Refusals};
 use super::guard::Caller;
-use super::{Web, session};
+use super::{Web, body, session};
 use crate::Aggregate;
 use crate::clock::unix_now_ns;
 use crate::runs::{CURRENT, Run};
@@ -26,7 +26,7 @@ use crate::runs::{CURRENT, Run};
     path = "/api/v1/runs",
     tag = "figures",
     responses(
-        (status = "default", description = "Refused: 401, 403, 413, 415 as docs/web-api.md says", body = ErrorBody),
+        Refusals,
         (status = OK, description = "Latest first", body = Runs),
     )
 )]
@@ -41,7 +41,7 @@ pub(super) async fn list(State(web): State<Arc<Web>>) -> Json<Runs> {
     tag = "figures",
     params(("id" = String, Path, description = "The run's id, or `current`: the live run that was started last")),
     responses(
-        (status = "default", description = "Refused: 401, 403, 413, 415 as docs/web-api.md says", body = ErrorBody),
+        Refusals,
         (status = OK, description = "By cause, most frequent first", body = Warnings),
         (status = NOT_FOUND, description = "There is no such run", body = ErrorBody),
         (status = UNPROCESSABLE_ENTITY, description = "The run's log cannot be read", body = ErrorBody),
@@ -80,8 +80,9 @@ const LONGEST_MARK: usize = 200;
     ),
     request_body = NewMark,
     responses(
-        (status = "default", description = "Refused: 401, 403, 413, 415 as docs/web-api.md says", body = ErrorBody),
-        (status = CREATED, description = "The mark", body = Mark),
+        Refusals,
+        BodyRefusals,
+        (status = CREATED, description = "The mark", body = MarkView),
         (status = BAD_REQUEST, description = "The text is empty or too long", body = ErrorBody),
         (status = NOT_FOUND, description = "There is no such run, or it is not live", body = ErrorBody),
     )
@@ -92,9 +93,8 @@ pub(super) async fn mark(
     Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
-) -> Result<(StatusCode, Json<Mark>), ApiError> {
-    let NewMark { text } = serde_json::from_value(session::read(&headers, body)?)
-        .map_err(|error| ApiError::BadRequest(format!("the body is wrong: {error}")))?;
+) -> Result<(StatusCode, Json<MarkView>), ApiError> {
+    let NewMark { text } = body::parsed(&headers, body)?;
     let text = text.trim();
     if text.is_empty() || text.chars().count() > LONGEST_MARK {
         return Err(ApiError::BadRequest(format!("text: give 1 to {LONGEST_MARK} characters")));
@@ -103,7 +103,7 @@ pub(super) async fn mark(
     let note = Mark::new(unix_now_ns(), by.into(), MarkWhat::Note, MarkValue::Text(text.to_owned()));
     let mark = Mark { who, ..note };
     if web.feed.mark(&id, mark.clone()).await {
-        Ok((StatusCode::CREATED, Json(mark)))
+        Ok((StatusCode::CREATED, Json(mark.into())))
     } else {
         Err(ApiError::NoRun(id))
     }
@@ -126,7 +126,7 @@ pub(super) struct PartQuery {
     tag = "figures",
     params(("id" = String, Path, description = "The run's id"), PartQuery),
     responses(
-        (status = "default", description = "Refused: 401, 403, 413, 415 as docs/web-api.md says", body = ErrorBody),
+        Refusals,
         (status = OK, description = "The figures of the part, and its series; by seconds if it is no longer than an hour", body = WindowView),
         (status = BAD_REQUEST, description = "The part is empty", body = ErrorBody),
         (status = NOT_FOUND, description = "There is no such run, or it has not ended", body = ErrorBody),

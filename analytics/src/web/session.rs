@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, header};
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -17,13 +17,13 @@ use utoipa::{PartialSchema, ToSchema};
 use wec_board::{Author, Board, BoardError, By, LiveValue, SessionState};
 use wec_figures::schema;
 use wec_figures::snapshot::{RunEntry, SessionEntry, SessionView, Sessions};
-use wec_record::Mark;
+use wec_record::{Mark, MarkView, write_mark_views};
 
-use super::error::{ApiError, ErrorBody};
+use super::error::{ApiError, BodyRefusals, ErrorBody, Refusals};
 use super::guard::Caller;
-use super::{MAX_BODY, Web};
+use super::{Web, body};
 use crate::control::{self, Asked, Refusal};
-use crate::plans::{self, PlanChanged, PlanRefusal};
+use crate::plans::{self, PlanChanged, PlanPatch, PlanRefusal};
 use crate::runs::CURRENT;
 
 /// The header by which `wec session` identifies itself as a command line.
@@ -90,6 +90,8 @@ pub struct SessionChanged {
     /// The session after the change.
     pub session: SessionView,
     /// The changes that were made; a value that was already as requested is not in the list.
+    #[serde(serialize_with = "write_mark_views")]
+    #[schema(value_type = Vec<MarkView>)]
     pub changes: Vec<Mark>,
     /// What changed in the plan of a planned session, for people: `workers 5 → 8`.
     #[serde(default)]
@@ -103,7 +105,7 @@ pub struct SessionChanged {
     operation_id = "list_sessions",
     tag = "control",
     responses(
-        (status = "default", description = "Refused: 401, 403, 413, 415 as docs/web-api.md says", body = ErrorBody),
+        Refusals,
         (status = OK, description = "The sessions on the board and those of the runs", body = Sessions),
     )
 )]
@@ -136,7 +138,7 @@ pub(super) async fn list(State(web): State<Arc<Web>>) -> Json<Sessions> {
     tag = "control",
     params(("id" = String, Path, description = "The session's id, or `current`: the session that this service shows")),
     responses(
-        (status = "default", description = "Refused: 401, 403, 413, 415 as docs/web-api.md says", body = ErrorBody),
+        Refusals,
         (status = OK, description = "The session", body = SessionView),
         (status = NOT_FOUND, description = "Neither the board nor a listed run has this session", body = ErrorBody),
     )
@@ -150,7 +152,7 @@ pub(super) async fn show(
     let plan = match plans::show(&web.board, id).await {
         Ok(plan) => Some(plan),
         Err(PlanRefusal::Unknown(_)) => None,
-        // What is known of its load is shown while the board is away.
+        // What is known of its load is shown while the board cannot be reached.
         Err(_) if view.is_some() => None,
         Err(refusal) => return Err(refusal.into()),
     };
@@ -173,6 +175,8 @@ pub(super) async fn show(
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Journal {
     /// Who changed what, from what, to what, and when; the latest is last.
+    #[serde(serialize_with = "write_mark_views")]
+    #[schema(value_type = Vec<MarkView>)]
     pub changes: Vec<Mark>,
 }
 
@@ -194,7 +198,7 @@ impl Journal {
     tag = "control",
     params(("id" = String, Path, description = "The session's id, or `current`: the session that this service shows")),
     responses(
-        (status = "default", description = "Refused: 401, 403, 413, 415 as docs/web-api.md says", body = ErrorBody),
+        Refusals,
         (status = OK, description = "Its changes; empty for a session that was not changed or does not exist", body = Journal),
         (status = SERVICE_UNAVAILABLE, description = "The board cannot be read", body = ErrorBody),
     )
@@ -218,7 +222,8 @@ pub(super) async fn journal(
     ),
     request_body = SessionPatch,
     responses(
-        (status = "default", description = "Refused: 401, 403, 413, 415 as docs/web-api.md says", body = ErrorBody),
+        Refusals,
+        BodyRefusals,
         (status = OK, description = "The changes were made", body = SessionChanged),
         (status = BAD_REQUEST, description = "The body has errors; nothing was changed", body = ErrorBody),
         (status = NOT_FOUND, description = "The board has no session", body = ErrorBody),
@@ -234,12 +239,11 @@ pub(super) async fn change(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<SessionChanged>, ApiError> {
     let author = author(caller, &headers)?;
-    let body = read(&headers, body)?;
+    let body = body::read(&headers, body)?;
     if !["plan", "agents", "revision"].iter().any(|key| body.get(key).is_some()) {
         return web.apply(&id, author, None, control::session_changes(&body)).await;
     }
-    let patch = serde_json::from_value(body)
-        .map_err(|error| ApiError::BadRequest(format!("the body is wrong: {error}")))?;
+    let patch = body::typed::<PlanPatch>(body)?;
     let id = web.session_named(&id);
     let PlanChanged { session: plan, changes } = plans::update(&web.board, id, patch, author).await?;
     let view = web.feed.session_view(id, web.feed.workers_running(id));
@@ -262,7 +266,8 @@ pub(super) async fn change(
     ),
     request_body = ScenarioPatch,
     responses(
-        (status = "default", description = "Refused: 401, 403, 413, 415 as docs/web-api.md says", body = ErrorBody),
+        Refusals,
+        BodyRefusals,
         (status = OK, description = "The changes were made", body = SessionChanged),
         (status = BAD_REQUEST, description = "The body has errors; nothing was changed", body = ErrorBody),
         (status = NOT_FOUND, description = "The board has no session, or the session has no such scenario", body = ErrorBody),
@@ -278,7 +283,7 @@ pub(super) async fn change_scenario(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<SessionChanged>, ApiError> {
     let author = author(caller, &headers)?;
-    web.apply(&id, author, Some(&name), control::scenario_changes(&read(&headers, body)?)).await
+    web.apply(&id, author, Some(&name), control::scenario_changes(&body::read(&headers, body)?)).await
 }
 
 /// The sessions of the board and of the runs. `runs` are latest first.
@@ -338,21 +343,4 @@ pub(super) fn by(headers: &HeaderMap) -> Result<By, ApiError> {
         Some("cli") => Ok(By::Cli),
         Some(other) => Err(ApiError::BadRequest(format!("Wec-By: {other:?} is not cli: omit the header"))),
     }
-}
-
-pub(super) fn read(headers: &HeaderMap, body: Result<Bytes, BytesRejection>) -> Result<Value, ApiError> {
-    let body = body.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => ApiError::TooLarge(MAX_BODY),
-        _ => ApiError::BadRequest(format!("cannot read the body: {rejection}")),
-    })?;
-    let is_json = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.split(';').next())
-        .is_some_and(|media| media.trim().eq_ignore_ascii_case("application/json"));
-    if !is_json {
-        return Err(ApiError::NotJson);
-    }
-    serde_json::from_slice(&body)
-        .map_err(|error| ApiError::BadRequest(format!("the body is not JSON: {error}")))
 }
