@@ -2,7 +2,7 @@
 // text, and a change of a field is a change of the text. Pure.
 
 import { DEFAULT_WEIGHTS } from "./chains";
-import { CHAINS, type Chain, type ScenarioFile, type ScenarioKeys } from "./wire";
+import { CHAINS, valuesOf, type Chain, type ScenarioFile, type ScenarioKeys } from "./wire";
 
 export interface Field {
   /** The key, with its table: `rate`, `weights.refresh`. */
@@ -20,8 +20,8 @@ export const FIELDS: readonly Field[] = [
   { key: "directory", label: "directory of the CA", hint: "https://ca.test/dir", about: "The URL of the ACME directory", kind: "text" },
   { key: "workers", label: "workers", hint: "10", about: "Users at the same time; with a rate, the most", kind: "number" },
   { key: "rate", label: "rate", hint: "20/s", about: "Arrivals a second, however slow the answers are; without it, each worker waits for its answer", kind: "text" },
-  { key: "rate_unit", label: "unit of the rate", hint: "chains", about: "What the rate counts", kind: "text", choices: ["chains", "requests"] },
-  { key: "spacing", label: "spacing", hint: "poisson", about: "How the times between arrivals are spread", kind: "text", choices: ["poisson", "even"] },
+  { key: "rate_unit", label: "unit of the rate", hint: "chains", about: "What the rate counts", kind: "text", choices: valuesOf<NonNullable<ScenarioFile["rate_unit"]>>({ chains: true, requests: true }) },
+  { key: "spacing", label: "spacing", hint: "poisson", about: "How the times between arrivals are spread", kind: "text", choices: valuesOf<NonNullable<ScenarioFile["spacing"]>>({ poisson: true, even: true }) },
   { key: "run_time", label: "run time", hint: "10m", about: "After it no more chains start", kind: "text" },
   { key: "think_time", label: "think time", hint: "1s..3s", about: "How long a worker waits between two chains", kind: "text" },
   { key: "profile", label: "certificate profile", hint: "the CA’s own", about: "The profile that orders name", kind: "text" },

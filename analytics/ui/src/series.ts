@@ -1,9 +1,9 @@
 // The window of columns that the charts draw: how updates change it, and which part is shown.
 // Pure. All times are the server's; a missing bucket is a gap, not a zero.
 
-import { CHAIN_COLUMNS, CHAINS, COUNT_COLUMNS, LOAD_COLUMNS, type Chain, type ChainSeries, type Series } from "./wire";
+import { CHAIN_COLUMNS, CHAINS, COUNT_COLUMNS, LOAD_COLUMNS, type Chain, type ChainSeries, type CountColumn, type LoadColumn, type Series } from "./wire";
 
-type Plain = (typeof COUNT_COLUMNS)[number] | (typeof LOAD_COLUMNS)[number];
+type Plain = CountColumn | LoadColumn;
 
 /** One column's name: `requests`, or a chain's, `refresh.p95_ns`. */
 export type Column = Plain | `${Chain}.${keyof ChainSeries}`;

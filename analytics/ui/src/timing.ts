@@ -11,17 +11,21 @@ export interface TimingColumn {
   needs: number;
 }
 
-export const TIMING_COLUMNS: readonly TimingColumn[] = [
-  { key: "mean", label: "mean", title: "Arithmetic mean", needs: 1 },
-  { key: "std_error", label: "± s.e.", title: "Standard error of the mean", needs: 2 },
-  { key: "min", label: "min", title: "Smallest, rounded down to three digits", needs: 1 },
-  { key: "p50", label: "p50", title: "Median", needs: 20 },
-  { key: "p90", label: "p90", title: "90th percentile", needs: 100 },
-  { key: "p95", label: "p95", title: "95th percentile", needs: 200 },
-  { key: "p99", label: "p99", title: "99th percentile", needs: 1_000 },
-  { key: "p99_9", label: "p99.9", title: "99.9th percentile", needs: 10_000 },
-  { key: "max", label: "max", title: "Largest", needs: 1 },
-];
+const COLUMNS: Record<TimingColumn["key"], Omit<TimingColumn, "key">> = {
+  mean: { label: "mean", title: "Arithmetic mean", needs: 1 },
+  std_error: { label: "± s.e.", title: "Standard error of the mean", needs: 2 },
+  min: { label: "min", title: "Smallest, rounded down to three digits", needs: 1 },
+  p50: { label: "p50", title: "Median", needs: 20 },
+  p90: { label: "p90", title: "90th percentile", needs: 100 },
+  p95: { label: "p95", title: "95th percentile", needs: 200 },
+  p99: { label: "p99", title: "99th percentile", needs: 1_000 },
+  p99_9: { label: "p99.9", title: "99.9th percentile", needs: 10_000 },
+  max: { label: "max", title: "Largest", needs: 1 },
+};
+export const TIMING_COLUMNS: readonly TimingColumn[] = Object.entries(COLUMNS).map(([key, column]) => ({
+  key: key as TimingColumn["key"],
+  ...column,
+}));
 
 /** The samples that a column needs, in words. */
 export function needs(column: TimingColumn): string {

@@ -14,28 +14,43 @@ export const SNAPSHOT_VERSION = 1;
 /** The least and the largest value that a percentile has with 95 % confidence. */
 export type Interval = NonNullable<Timing["p50_ci"]>;
 
-export const LIMITS = ["registrations", "authorizations", "certificates"] as const satisfies readonly (keyof LimitsView)[];
+/** All values of a type, in this order. One that is missing or unknown is an error of types. */
+export const valuesOf = <T extends string>(all: Record<T, true>): readonly T[] => Object.keys(all) as T[];
 
-export const LIMIT_CAUSES = ["cap", "machine", "wec"] as const satisfies readonly LimitCause[];
+export const LIMITS = valuesOf<keyof LimitsView>({ registrations: true, authorizations: true, certificates: true });
+
+export const LIMIT_CAUSES = valuesOf<LimitCause>({ cap: true, machine: true, wec: true });
 
 /** Columns of each chain. */
-export const CHAIN_COLUMNS = ["count", "failed", "mean_ns", "p50_ns", "p95_ns", "p99_ns", "ca_mean_ns"] as const satisfies readonly (keyof ChainSeries)[];
+export const CHAIN_COLUMNS = valuesOf<keyof ChainSeries>({
+  count: true,
+  failed: true,
+  mean_ns: true,
+  p50_ns: true,
+  p95_ns: true,
+  p99_ns: true,
+  ca_mean_ns: true,
+});
+
+type ColumnsOf<T> = Exclude<{ [K in keyof Series]: Series[K] extends T[] ? K : never }[keyof Series], "at_unix_s">;
+export type CountColumn = ColumnsOf<number>;
+export type LoadColumn = Exclude<ColumnsOf<number | null>, CountColumn>;
 
 /** Columns of counts. */
-export const COUNT_COLUMNS = ["issued", "requests", "requests_failed", "hits"] as const satisfies readonly (keyof Series)[];
+export const COUNT_COLUMNS = valuesOf<CountColumn>({ issued: true, requests: true, requests_failed: true, hits: true });
 /** Columns from samples of the load and of the state store; null in buckets without a sample. */
-export const LOAD_COLUMNS = [
-  "workers_target",
-  "workers",
-  "busy",
-  "chains_target",
-  "requests_target",
-  "lag_p99_ns",
-  "lag_max_ns",
-  "registrations",
-  "authorizations",
-  "certificates",
-] as const satisfies readonly (keyof Series)[];
+export const LOAD_COLUMNS = valuesOf<LoadColumn>({
+  workers_target: true,
+  workers: true,
+  busy: true,
+  chains_target: true,
+  requests_target: true,
+  lag_p99_ns: true,
+  lag_max_ns: true,
+  registrations: true,
+  authorizations: true,
+  certificates: true,
+});
 
 /**
  * Reads one event's text. Checks that the page can show it (version, columns of one length, each chain).
