@@ -4,7 +4,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Plugin } from "vite";
 
 import { DEFAULT_WEIGHTS } from "../src/chains";
-import { NO_SCENARIO } from "../src/testing";
+import { mark, NO_SCENARIO } from "../src/testing";
 import { BOUND } from "../src/series";
 import {
   CHAINS,
@@ -14,6 +14,8 @@ import {
   type EndpointFigures,
   type LimitsView,
   type Live,
+  type LoadState,
+  type MarkValue,
   type RunEntry,
   type Series,
   type ValueView,
@@ -102,7 +104,7 @@ export class Run {
   constructor(readonly invention: Invention = { workers: 20, kinds: 0, nodes: 0 }) {
     const { workers } = invention;
     this.#target = this.#running = workers;
-    this.#mark(this.#started, "cli", "workers", 0, workers);
+    this.#markWorkers(this.#started, "cli", 0, workers);
     while (this.#next < Date.now() / 1000 - 1) {
       if (this.#next === this.#started + 40 && workers < 50) this.#change(50, "page", this.#next);
       this.#second(this.#next);
@@ -166,13 +168,18 @@ export class Run {
       return json(response, 400, { error: `workers: ${workers} is not a whole number from 0 to 1000000` });
     }
     if (workers !== undefined) this.#change(workers, "page", now);
-    if (state !== undefined) this.#mark(now, "page", "state", this.#state, (this.#state = state));
+    if (state !== undefined) {
+      const value = (state: string): MarkValue => ({ kind: "state", value: state as LoadState });
+      this.#mark(now, "page", "state", value(this.#state), value((this.#state = state)));
+    }
     for (const [chain, weight] of Object.entries(weights ?? {})) {
-      this.#mark(now, "page", "weights", `${chain}=${this.#weights[chain as Chain]}`, `${chain}=${weight}`);
+      const value = (weight: number): MarkValue => ({ kind: "weights", value: [{ chain, weight }] });
+      this.#mark(now, "page", "weights", value(this.#weights[chain as Chain]), value(weight));
       this.#weights[chain as Chain] = weight;
     }
     for (const [key, limit] of Object.entries(limits ?? {})) {
-      this.#mark(now, "page", "limits", `${key}=${this.#limits[key as keyof LimitsView] ?? "none"}`, `${key}=${limit ?? "none"}`);
+      const value = (limit: number | null): MarkValue => ({ kind: "limits", value: [{ objects: key, limit }] });
+      this.#mark(now, "page", "limits", value(this.#limits[key as keyof LimitsView] ?? null), value(limit));
       this.#limits[key as keyof LimitsView] = limit;
     }
     json(response, 200, { session: this.#session(), changes: [] });
@@ -206,13 +213,17 @@ export class Run {
   }
 
   #change(workers: number, by: string, second: number): void {
-    this.#mark(second, by, "workers", this.#target, workers);
+    this.#markWorkers(second, by, this.#target, workers);
     this.#target = workers;
   }
 
-  #mark(second: number, by: string, what: string, from: number | string, to: number | string): void {
+  #markWorkers(second: number, by: string, from: number, to: number): void {
+    this.#mark(second, by, "workers", { kind: "workers", value: from }, { kind: "workers", value: to });
+  }
+
+  #mark(second: number, by: string, what: string, before: MarkValue, after: MarkValue): void {
     const scenario = what === "workers" || what === "weights" ? "default" : "";
-    this.#marks.push({ at_unix_ns: second * SECOND, by, scenario, what, from: String(from), to: String(to) });
+    this.#marks.push(mark(what, before, after, { at_unix_ns: second * SECOND, by, scenario }));
   }
 
   #session(): NonNullable<Live["session"]> {

@@ -539,6 +539,27 @@ export interface components {
             /** @description By name. */
             nodes: components["schemas"]["AgentView"][];
         };
+        /** @description Whether the CA answers. */
+        Answers: {
+            /** @enum {string} */
+            state: "come";
+        } | {
+            /** @enum {string} */
+            state: "none";
+        } | {
+            /**
+             * Format: int64
+             * @description Its requests that wait for an answer.
+             */
+            in_flight: number;
+            /**
+             * Format: int64
+             * @description Since when, whole seconds.
+             */
+            seconds: number;
+            /** @enum {string} */
+            state: "none-for";
+        };
         /** @description Bytes. */
         ByteFigures: {
             /**
@@ -1041,6 +1062,26 @@ export interface components {
          */
         FailureScope: "chain" | "request";
         /** @description A time in which the parts of all nodes were less than the target of a scenario. */
+        Gap: {
+            /**
+             * Format: int64
+             * @description How many of `unit` no node had as its part.
+             */
+            missing: number;
+            /**
+             * Format: int64
+             * @description How many the target required in this time.
+             */
+            required: number;
+            /**
+             * Format: int64
+             * @description Its length, whole seconds.
+             */
+            seconds: number;
+            /** @description `chains` or `requests`. */
+            unit: string;
+        };
+        /** @description A time in which the parts of all nodes were less than the target of a scenario. */
         GapFigures: {
             /**
              * Format: int64
@@ -1239,8 +1280,70 @@ export interface components {
         /** @description The changes of a session, in order: the last 1,000 of all its runs */
         Journal: {
             /** @description Who changed what, from what, to what, and when; the latest is last. */
-            changes: components["schemas"]["Mark"][];
+            changes: components["schemas"]["MarkView"][];
         };
+        /** @description Whether the load tester keeps up with its schedule. */
+        KeepingUp: {
+            /** @enum {string} */
+            state: "keeps-up";
+        } | {
+            /** @description The bounds that are exceeded; empty for those of before. */
+            by: components["schemas"]["LimitKind"][];
+            /** @enum {string} */
+            state: "limited";
+        };
+        /**
+         * @description - `page`: The web page.
+         *     - `cli`: A command.
+         *     - `schedule`: The stages of the scenario, or the end of its time.
+         *     - `api`: A program that uses the web API.
+         *     - `threshold`: A threshold that ends the run when it fails.
+         *     - `capacity`: A search for the CA's capacity.
+         *     - `signal`: A signal to the load tester, such as Ctrl-C.
+         *     - `generator`: The load tester itself: it reports its own limits and a CA that does not answer.
+         *     - `hook`: A command that the user gave with `--hook`.
+         * @enum {string}
+         */
+        KnownMarkBy: "page" | "cli" | "schedule" | "api" | "threshold" | "capacity" | "signal" | "generator" | "hook";
+        /**
+         * @description - `workers`: The number of workers of a scenario.
+         *     - `rate`: A scenario's rate.
+         *     - `weights`: The weights of chains.
+         *     - `event`: One more event of a fleet: its text is the value after it.
+         *     - `limits`: The limits on objects.
+         *     - `state`: Whether the run makes load.
+         *     - `generator`: Whether the load tester keeps up.
+         *     - `answers`: Whether the CA answers.
+         *     - `warm-up`: Whether results are still left out of all figures.
+         *     - `gap`: For some time the parts of all nodes were less than the target: the value after it has how much.
+         *     - `note`: Something outside the run: its text is the value after it.
+         * @enum {string}
+         */
+        KnownMarkWhat: "workers" | "rate" | "weights" | "event" | "limits" | "state" | "generator" | "answers" | "warm-up" | "gap" | "note";
+        /**
+         * @description - `shared`: All workers use the same connections.
+         *     - `per-worker`: Each worker has its own.
+         *     - `per-chain`: Each chain begins with a new connection.
+         * @enum {string}
+         */
+        KnownPlanConnections: "shared" | "per-worker" | "per-chain";
+        /**
+         * @description - `1.1`: HTTP/1.1.
+         *     - `2`: HTTP/2.
+         * @enum {string}
+         */
+        KnownPlanHttpVersion: "1.1" | "2";
+        /**
+         * @description - `back-off`: They wait longer after each failure.
+         *     - `hammer`: They continue at once.
+         * @enum {string}
+         */
+        KnownPlanOnFailure: "back-off" | "hammer";
+        /**
+         * @description - `finalize`: No order is finalized.
+         * @enum {string}
+         */
+        KnownPlanStopBefore: "finalize";
         /**
          * @description How bad it is.
          * @enum {string}
@@ -1409,6 +1512,11 @@ export interface components {
             /** @description Where the figures come from. */
             source: components["schemas"]["RunSource"];
         };
+        /**
+         * @description Whether the run makes load.
+         * @enum {string}
+         */
+        LoadState: "running" | "paused" | "stopped";
         /** @description A process on the board, and its machine */
         Machine: {
             clock: components["schemas"]["ClockOffset"] | null;
@@ -1440,22 +1548,110 @@ export interface components {
              * @description Wall clock, nanoseconds since the Unix epoch.
              */
             at_unix_ns: number;
-            /** @description `page`, `cli`, `schedule`, `api`, `threshold`, `capacity`, `signal`, `generator`, `hook`. */
-            by: string;
-            /** @description Value before. */
+            /** @description Who made it. */
+            by: components["schemas"]["MarkBy"];
+            /** @description Value before, as text. */
             from: string;
             /** @description The scenario; empty for a change of the whole run. */
             scenario: string;
-            /** @description Value after. */
+            /** @description Value after, as text. */
             to: string;
-            /**
-             * @description What changed: `workers`, `rate`, `weights`, `limits`, `state`, `generator`, `answers`, `warm-up`; `event` is one more
-             *     event of a fleet, and `note` a mark from outside, whose text is the value after it; `gap` is the end of a time in which the parts of all nodes were
-             *     less than the target, with how much in the value after it.
-             */
-            what: string;
+            /** @description What changed. */
+            what: components["schemas"]["MarkWhat"];
             /** @description The name of the author's token; omitted without one. */
             who?: string;
+        };
+        /** @description Who made a change. */
+        MarkBy: components["schemas"]["KnownMarkBy"] | string;
+        /**
+         * @description A value before or after a change. The kind depends on what changed. A text that does not parse as such
+         *     a value, or would be written differently, stays a text.
+         */
+        MarkValue: {
+            /** @enum {string} */
+            kind: "workers";
+            /**
+             * Format: int32
+             * @description A number of workers.
+             */
+            value: number;
+        } | {
+            /** @enum {string} */
+            kind: "rate";
+            /**
+             * Format: double
+             * @description A rate, a second.
+             */
+            value: number;
+        } | {
+            /** @enum {string} */
+            kind: "weights";
+            /** @description Weights of chains: `revoke=0, refresh=2`. */
+            value: components["schemas"]["MarkedWeight"][];
+        } | {
+            /** @enum {string} */
+            kind: "limits";
+            /** @description Limits on objects: `certificates=500`. */
+            value: components["schemas"]["MarkedLimit"][];
+        } | {
+            /** @enum {string} */
+            kind: "state";
+            /** @description Whether the run makes load. */
+            value: components["schemas"]["LoadState"];
+        } | {
+            /** @enum {string} */
+            kind: "generator";
+            /** @description Whether the load tester keeps up with its schedule. */
+            value: components["schemas"]["KeepingUp"];
+        } | {
+            /** @enum {string} */
+            kind: "answers";
+            /** @description Whether the CA answers. */
+            value: components["schemas"]["Answers"];
+        } | {
+            /** @enum {string} */
+            kind: "warm-up";
+            /** @description Whether the warm-up is over. */
+            value: components["schemas"]["WarmUp"];
+        } | {
+            /** @enum {string} */
+            kind: "gap";
+            /** @description What no node had as its part, as `300 of 500 chains missing for 12 s`. It ends at the mark's time. */
+            value: components["schemas"]["Gap"];
+        } | {
+            /** @enum {string} */
+            kind: "text";
+            /** @description A text: an event, a note, a value of a later version, or no value if it is empty. */
+            value: string;
+        };
+        /** @description A mark as the API and the summary have it: its values have their kinds. */
+        MarkView: components["schemas"]["Mark"] & {
+            /** @description Value after. */
+            after: components["schemas"]["MarkValue"];
+            /** @description Value before. */
+            before: components["schemas"]["MarkValue"];
+        };
+        /** @description What changed. */
+        MarkWhat: components["schemas"]["KnownMarkWhat"] | string;
+        /** @description The limit on objects. */
+        MarkedLimit: {
+            /**
+             * Format: int64
+             * @description How many the run may make; null without a limit.
+             */
+            limit: number | null;
+            /** @description `registrations`, `authorizations` or `certificates`. */
+            objects: string;
+        };
+        /** @description The weight of a chain. */
+        MarkedWeight: {
+            /** @description The chain. */
+            chain: string;
+            /**
+             * Format: double
+             * @description Its weight; null if it has that of the start of the run.
+             */
+            weight: number | null;
         };
         /**
          * @description What is read from a series.
@@ -2057,7 +2253,7 @@ export interface components {
             who: string;
         };
         /** @description How connections to the CA are shared. */
-        PlanConnections: ("shared" | "per-worker" | "per-chain") | string;
+        PlanConnections: components["schemas"]["KnownPlanConnections"] | string;
         /** @description How connections to servers are made. */
         PlanDialling: {
             /**
@@ -2077,8 +2273,8 @@ export interface components {
             spread: boolean;
         };
         /** @description The HTTP version for the CA. */
-        PlanHttpVersion: ("1.1" | "2") | string;
-        /** @description Hard limits on the objects that a run makes; none means no limit. */
+        PlanHttpVersion: components["schemas"]["KnownPlanHttpVersion"] | string;
+        /** @description Hard limits on the objects that a run makes at one CA, by all its processes; none means no limit. */
         PlanLimits: {
             /**
              * Format: int64
@@ -2208,7 +2404,7 @@ export interface components {
             workers: number;
         };
         /** @description What workers do after a failure of the CA or the network. */
-        PlanOnFailure: ("back-off" | "hammer") | string;
+        PlanOnFailure: components["schemas"]["KnownPlanOnFailure"] | string;
         /**
          * @description What a rate counts.
          * @enum {string}
@@ -2396,13 +2592,15 @@ export interface components {
          */
         PlanState: "ready" | "running" | "stopping" | "stopped" | "aborted" | "error";
         /** @description The step before which chains end. */
-        PlanStopBefore: "finalize" | string;
+        PlanStopBefore: components["schemas"]["KnownPlanStopBefore"] | string;
         /** @description A planned session: what it runs, on which agents, and the state of its life. */
         PlanView: {
             /** @description The agents that it is meant for. */
             agents: components["schemas"]["Selection"];
             /** @description The last changes by people, in order. */
             changes: components["schemas"]["PlanChange"][];
+            /** @description The CA's directory, without the query of its URL; empty for a session of an earlier version. */
+            directory: string;
             /** @description Its id. */
             id: string;
             /** @description The keys of its scenario file, with values as text. */
@@ -3546,7 +3744,7 @@ export interface components {
         /** @description The result of a change. */
         SessionChanged: {
             /** @description The changes that were made; a value that was already as requested is not in the list. */
-            changes: components["schemas"]["Mark"][];
+            changes: components["schemas"]["MarkView"][];
             /** @description What changed in the plan of a planned session, for people: `workers 5 → 8`. */
             plan_changes: string[];
             /** @description The session after the change. */
@@ -3675,7 +3873,7 @@ export interface components {
             /** @description Certificates issued. */
             issued: components["schemas"]["IssuedFigures"];
             /** @description Changes of the load, oldest first. */
-            marks: components["schemas"]["Mark"][];
+            marks: components["schemas"]["MarkView"][];
             /** @description What the figures above do not include. */
             missing: components["schemas"]["Missing"];
             /** @description Chains that the plan includes and that never succeeded. A run with any of them has not passed. */
@@ -4138,6 +4336,11 @@ export interface components {
          * @enum {string}
          */
         Verdict: "answered" | "unknown" | "store-failed" | "refused" | "faulted";
+        /**
+         * @description Whether results are still left out of all figures.
+         * @enum {string}
+         */
+        WarmUp: "running" | "ended";
         /** @description A cause that processes of the load tester warned of. */
         WarningFigures: {
             /**
@@ -4201,6 +4404,7 @@ export interface components {
 export type AgentState = components['schemas']['AgentState'];
 export type AgentView = components['schemas']['AgentView'];
 export type Agents = components['schemas']['Agents'];
+export type Answers = components['schemas']['Answers'];
 export type ByteFigures = components['schemas']['ByteFigures'];
 export type Calibration = components['schemas']['Calibration'];
 export type CapacityStep = components['schemas']['CapacityStep'];
@@ -4223,6 +4427,7 @@ export type Example = components['schemas']['Example'];
 export type FailureClass = components['schemas']['FailureClass'];
 export type FailureFigures = components['schemas']['FailureFigures'];
 export type FailureScope = components['schemas']['FailureScope'];
+export type Gap = components['schemas']['Gap'];
 export type GapFigures = components['schemas']['GapFigures'];
 export type GeneratorFigures = components['schemas']['GeneratorFigures'];
 export type Health = components['schemas']['Health'];
@@ -4230,6 +4435,13 @@ export type HitFigures = components['schemas']['HitFigures'];
 export type HitSource = components['schemas']['HitSource'];
 export type IssuedFigures = components['schemas']['IssuedFigures'];
 export type Journal = components['schemas']['Journal'];
+export type KeepingUp = components['schemas']['KeepingUp'];
+export type KnownMarkBy = components['schemas']['KnownMarkBy'];
+export type KnownMarkWhat = components['schemas']['KnownMarkWhat'];
+export type KnownPlanConnections = components['schemas']['KnownPlanConnections'];
+export type KnownPlanHttpVersion = components['schemas']['KnownPlanHttpVersion'];
+export type KnownPlanOnFailure = components['schemas']['KnownPlanOnFailure'];
+export type KnownPlanStopBefore = components['schemas']['KnownPlanStopBefore'];
 export type Level = components['schemas']['Level'];
 export type LimitCause = components['schemas']['LimitCause'];
 export type LimitFigures = components['schemas']['LimitFigures'];
@@ -4238,9 +4450,16 @@ export type LimitsPatch = components['schemas']['LimitsPatch'];
 export type LimitsView = components['schemas']['LimitsView'];
 export type ListenerCounts = components['schemas']['ListenerCounts'];
 export type Live = components['schemas']['Live'];
+export type LoadState = components['schemas']['LoadState'];
 export type Machine = components['schemas']['Machine'];
 export type Machines = components['schemas']['Machines'];
 export type Mark = components['schemas']['Mark'];
+export type MarkBy = components['schemas']['MarkBy'];
+export type MarkValue = components['schemas']['MarkValue'];
+export type MarkView = components['schemas']['MarkView'];
+export type MarkWhat = components['schemas']['MarkWhat'];
+export type MarkedLimit = components['schemas']['MarkedLimit'];
+export type MarkedWeight = components['schemas']['MarkedWeight'];
 export type Measure = components['schemas']['Measure'];
 export type Missing = components['schemas']['Missing'];
 export type NeverSucceeded = components['schemas']['NeverSucceeded'];
@@ -4320,6 +4539,7 @@ export type UnknownHit = components['schemas']['UnknownHit'];
 export type ValidationFigures = components['schemas']['ValidationFigures'];
 export type ValueView = components['schemas']['ValueView'];
 export type Verdict = components['schemas']['Verdict'];
+export type WarmUp = components['schemas']['WarmUp'];
 export type WarningFigures = components['schemas']['WarningFigures'];
 export type Warnings = components['schemas']['Warnings'];
 export type WindowView = components['schemas']['WindowView'];
@@ -4343,8 +4563,17 @@ export interface operations {
                     "application/json": components["schemas"]["Machines"];
                 };
             };
-            /** @description Refused: 401, 403 as docs/web-api.md says */
-            default: {
+            /** @description The token is missing or wrong: send `Authorization: Bearer TOKEN` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `Origin` is of another site, `Host` is a name that is not configured, or the token has only the right to look */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4372,8 +4601,8 @@ export interface operations {
                     "text/event-stream": components["schemas"]["Machines"];
                 };
             };
-            /** @description Too many pages are watching */
-            503: {
+            /** @description The token is missing or wrong: send `Authorization: Bearer TOKEN` */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4381,8 +4610,17 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description Refused: 401, 403 as docs/web-api.md says */
-            default: {
+            /** @description `Origin` is of another site, `Host` is a name that is not configured, or the token has only the right to look */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Too many pages are watching */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4410,8 +4648,8 @@ export interface operations {
                     "application/json": components["schemas"]["Agents"];
                 };
             };
-            /** @description The board cannot be read */
-            503: {
+            /** @description The token is missing or wrong: send `Authorization: Bearer TOKEN` */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4419,8 +4657,17 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description Refused: 401, 403, 413, 415 as docs/web-api.md says */
-            default: {
+            /** @description `Origin` is of another site, `Host` is a name that is not configured, or the token has only the right to look */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The board cannot be read */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4461,6 +4708,24 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            /** @description The token is missing or wrong: send `Authorization: Bearer TOKEN` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `Origin` is of another site, `Host` is a name that is not configured, or the token has only the right to look */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
             /** @description The name is known already */
             409: {
                 headers: {
@@ -4470,8 +4735,8 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The board cannot be written */
-            503: {
+            /** @description The body is larger than 256 KiB */
+            413: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4479,8 +4744,17 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description Refused: 401, 403, 413, 415 as docs/web-api.md says */
-            default: {
+            /** @description The body is not sent as `Content-Type: application/json` */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The board cannot be written */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4511,6 +4785,24 @@ export interface operations {
                     "application/json": components["schemas"]["AgentView"];
                 };
             };
+            /** @description The token is missing or wrong: send `Authorization: Bearer TOKEN` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `Origin` is of another site, `Host` is a name that is not configured, or the token has only the right to look */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
             /** @description It is not known */
             404: {
                 headers: {
@@ -4522,15 +4814,6 @@ export interface operations {
             };
             /** @description The board cannot be read */
             503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Refused: 401, 403, 413, 415 as docs/web-api.md says */
-            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4561,6 +4844,24 @@ export interface operations {
                     "application/json": components["schemas"]["Deleted"];
                 };
             };
+            /** @description The token is missing or wrong: send `Authorization: Bearer TOKEN` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `Origin` is of another site, `Host` is a name that is not configured, or the token has only the right to look */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
             /** @description It is not known */
             404: {
                 headers: {
@@ -4581,15 +4882,6 @@ export interface operations {
             };
             /** @description The board cannot be written */
             503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Refused: 401, 403, 413, 415 as docs/web-api.md says */
-            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4620,6 +4912,24 @@ export interface operations {
                     "application/json": components["schemas"]["AgentView"];
                 };
             };
+            /** @description The token is missing or wrong: send `Authorization: Bearer TOKEN` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `Origin` is of another site, `Host` is a name that is not configured, or the token has only the right to look */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
             /** @description It is not known */
             404: {
                 headers: {
@@ -4631,15 +4941,6 @@ export interface operations {
             };
             /** @description The board cannot be written */
             503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Refused: 401, 403, 413, 415 as docs/web-api.md says */
-            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4670,6 +4971,24 @@ export interface operations {
                     "application/json": components["schemas"]["AgentView"];
                 };
             };
+            /** @description The token is missing or wrong: send `Authorization: Bearer TOKEN` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `Origin` is of another site, `Host` is a name that is not configured, or the token has only the right to look */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
             /** @description It is not known */
             404: {
                 headers: {
@@ -4681,15 +5000,6 @@ export interface operations {
             };
             /** @description The board cannot be written */
             503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Refused: 401, 403, 413, 415 as docs/web-api.md says */
-            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4717,8 +5027,8 @@ export interface operations {
                     "application/json": components["schemas"]["ReplayView"];
                 };
             };
-            /** @description Nothing is replayed here */
-            404: {
+            /** @description The token is missing or wrong: send `Authorization: Bearer TOKEN` */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4726,8 +5036,17 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description Refused: 401, 403, 413, 415 as docs/web-api.md says */
-            default: {
+            /** @description `Origin` is of another site, `Host` is a name that is not configured, or the token has only the right to look */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Nothing is replayed here */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4768,6 +5087,24 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            /** @description The token is missing or wrong: send `Authorization: Bearer TOKEN` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `Origin` is of another site, `Host` is a name that is not configured, or the token has only the right to look */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
             /** @description Nothing is replayed here */
             404: {
                 headers: {
@@ -4777,8 +5114,17 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description Refused: 401, 403, 413, 415 as docs/web-api.md says */
-            default: {
+            /** @description The body is larger than 256 KiB */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The body is not sent as `Content-Type: application/json` */
+            415: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4806,8 +5152,17 @@ export interface operations {
                     "application/json": components["schemas"]["Runs"];
                 };
             };
-            /** @description Refused: 401, 403, 413, 415 as docs/web-api.md says */
-            default: {
+            /** @description The token is missing or wrong: send `Authorization: Bearer TOKEN` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `Origin` is of another site, `Host` is a name that is not configured, or the token has only the right to look */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4856,6 +5211,24 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            /** @description The token is missing or wrong: send `Authorization: Bearer TOKEN` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `Origin` is of another site, `Host` is a name that is not configured, or the token has only the right to look */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
             /** @description There is no such run, no such row, or no part of it can be read */
             404: {
                 headers: {
@@ -4867,15 +5240,6 @@ export interface operations {
             };
             /** @description The run's log cannot be read */
             422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Refused: 401, 403, 413, 415 as docs/web-api.md says */
-            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4959,6 +5323,24 @@ export interface operations {
                     "application/octet-stream": unknown;
                 };
             };
+            /** @description The token is missing or wrong: send `Authorization: Bearer TOKEN` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `Origin` is of another site, `Host` is a name that is not configured, or the token has only the right to look */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
             /** @description There is no such run, or its log is not here */
             404: {
                 headers: {
@@ -4970,15 +5352,6 @@ export interface operations {
             };
             /** @description It has several logs */
             409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Refused: 401, 403 as docs/web-api.md says */
-            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5013,11 +5386,29 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Mark"];
+                    "application/json": components["schemas"]["MarkView"];
                 };
             };
             /** @description The text is empty or too long */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The token is missing or wrong: send `Authorization: Bearer TOKEN` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `Origin` is of another site, `Host` is a name that is not configured, or the token has only the right to look */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5034,8 +5425,17 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description Refused: 401, 403, 413, 415 as docs/web-api.md says */
-            default: {
+            /** @description The body is larger than 256 KiB */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The body is not sent as `Content-Type: application/json` */
+            415: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5079,6 +5479,24 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            /** @description The token is missing or wrong: send `Authorization: Bearer TOKEN` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `Origin` is of another site, `Host` is a name that is not configured, or the token has only the right to look */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
             /** @description There is no such run, or its log is not here */
             404: {
                 headers: {
@@ -5088,8 +5506,8 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It cannot be written */
-            422: {
+            /** @description The body is larger than 256 KiB */
+            413: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5097,8 +5515,17 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description Refused: 401, 403, 413, 415 as docs/web-api.md says */
-            default: {
+            /** @description The body is not sent as `Content-Type: application/json` */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description It cannot be written */
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5129,6 +5556,24 @@ export interface operations {
                     "application/json": components["schemas"]["ObservedOverTime"];
                 };
             };
+            /** @description The token is missing or wrong: send `Authorization: Bearer TOKEN` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `Origin` is of another site, `Host` is a name that is not configured, or the token has only the right to look */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
             /** @description There is no such run */
             404: {
                 headers: {
@@ -5140,15 +5585,6 @@ export interface operations {
             };
             /** @description The run's log cannot be read */
             422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Refused: 401, 403, 413, 415 as docs/web-api.md says */
-            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5179,6 +5615,24 @@ export interface operations {
                     "text/html": unknown;
                 };
             };
+            /** @description The token is missing or wrong: send `Authorization: Bearer TOKEN` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `Origin` is of another site, `Host` is a name that is not configured, or the token has only the right to look */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
             /** @description There is no such run, or this program makes no reports */
             404: {
                 headers: {
@@ -5190,15 +5644,6 @@ export interface operations {
             };
             /** @description The run's log cannot be read */
             422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Refused: 401, 403 as docs/web-api.md says */
-            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5229,6 +5674,24 @@ export interface operations {
                     "application/json": components["schemas"]["Live"];
                 };
             };
+            /** @description The token is missing or wrong: send `Authorization: Bearer TOKEN` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `Origin` is of another site, `Host` is a name that is not configured, or the token has only the right to look */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
             /** @description There is no such run */
             404: {
                 headers: {
@@ -5240,15 +5703,6 @@ export interface operations {
             };
             /** @description The run's log cannot be read */
             422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Refused: 401, 403, 413, 415 as docs/web-api.md says */
-            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5279,6 +5733,24 @@ export interface operations {
                     "application/json": components["schemas"]["Warnings"];
                 };
             };
+            /** @description The token is missing or wrong: send `Authorization: Bearer TOKEN` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `Origin` is of another site, `Host` is a name that is not configured, or the token has only the right to look */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
             /** @description There is no such run */
             404: {
                 headers: {
@@ -5290,15 +5762,6 @@ export interface operations {
             };
             /** @description The run's log cannot be read */
             422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Refused: 401, 403, 413, 415 as docs/web-api.md says */
-            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5343,6 +5806,24 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            /** @description The token is missing or wrong: send `Authorization: Bearer TOKEN` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `Origin` is of another site, `Host` is a name that is not configured, or the token has only the right to look */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
             /** @description There is no such run, or it has not ended */
             404: {
                 headers: {
@@ -5354,15 +5835,6 @@ export interface operations {
             };
             /** @description The run's log cannot be read */
             422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Refused: 401, 403, 413, 415 as docs/web-api.md says */
-            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5403,8 +5875,35 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description Refused: 401, 403, 413, 415 as docs/web-api.md says */
-            default: {
+            /** @description The token is missing or wrong: send `Authorization: Bearer TOKEN` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `Origin` is of another site, `Host` is a name that is not configured, or the token has only the right to look */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The body is larger than 256 KiB */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The body is not sent as `Content-Type: application/json` */
+            415: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5432,8 +5931,17 @@ export interface operations {
                     "application/json": components["schemas"]["Sessions"];
                 };
             };
-            /** @description Refused: 401, 403, 413, 415 as docs/web-api.md says */
-            default: {
+            /** @description The token is missing or wrong: send `Authorization: Bearer TOKEN` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `Origin` is of another site, `Host` is a name that is not configured, or the token has only the right to look */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5477,6 +5985,24 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            /** @description The token is missing or wrong: send `Authorization: Bearer TOKEN` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `Origin` is of another site, `Host` is a name that is not configured, or the token has only the right to look */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
             /** @description There is a session with this id */
             409: {
                 headers: {
@@ -5486,8 +6012,8 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The board cannot be written */
-            503: {
+            /** @description The body is larger than 256 KiB */
+            413: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5495,8 +6021,17 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description Refused: 401, 403, 413, 415 as docs/web-api.md says */
-            default: {
+            /** @description The body is not sent as `Content-Type: application/json` */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The board cannot be written */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5527,8 +6062,8 @@ export interface operations {
                     "application/json": components["schemas"]["SessionView"];
                 };
             };
-            /** @description Neither the board nor a listed run has this session */
-            404: {
+            /** @description The token is missing or wrong: send `Authorization: Bearer TOKEN` */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5536,8 +6071,17 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description Refused: 401, 403, 413, 415 as docs/web-api.md says */
-            default: {
+            /** @description `Origin` is of another site, `Host` is a name that is not configured, or the token has only the right to look */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Neither the board nor a listed run has this session */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5580,6 +6124,24 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            /** @description The token is missing or wrong: send `Authorization: Bearer TOKEN` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `Origin` is of another site, `Host` is a name that is not configured, or the token has only the right to look */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
             /** @description There is no such session */
             404: {
                 headers: {
@@ -5600,15 +6162,6 @@ export interface operations {
             };
             /** @description The board cannot be written */
             503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Refused: 401, 403, 413, 415 as docs/web-api.md says */
-            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5655,6 +6208,24 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            /** @description The token is missing or wrong: send `Authorization: Bearer TOKEN` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `Origin` is of another site, `Host` is a name that is not configured, or the token has only the right to look */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
             /** @description The board has no session */
             404: {
                 headers: {
@@ -5673,8 +6244,8 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The board cannot be written */
-            503: {
+            /** @description The body is larger than 256 KiB */
+            413: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5682,8 +6253,17 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description Refused: 401, 403, 413, 415 as docs/web-api.md says */
-            default: {
+            /** @description The body is not sent as `Content-Type: application/json` */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The board cannot be written */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5730,6 +6310,24 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            /** @description The token is missing or wrong: send `Authorization: Bearer TOKEN` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `Origin` is of another site, `Host` is a name that is not configured, or the token has only the right to look */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
             /** @description There is no such session */
             404: {
                 headers: {
@@ -5748,8 +6346,8 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The board cannot be written */
-            503: {
+            /** @description The body is larger than 256 KiB */
+            413: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5757,8 +6355,17 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description Refused: 401, 403, 413, 415 as docs/web-api.md says */
-            default: {
+            /** @description The body is not sent as `Content-Type: application/json` */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The board cannot be written */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5789,8 +6396,8 @@ export interface operations {
                     "application/json": components["schemas"]["Journal"];
                 };
             };
-            /** @description The board cannot be read */
-            503: {
+            /** @description The token is missing or wrong: send `Authorization: Bearer TOKEN` */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5798,8 +6405,17 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description Refused: 401, 403, 413, 415 as docs/web-api.md says */
-            default: {
+            /** @description `Origin` is of another site, `Host` is a name that is not configured, or the token has only the right to look */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The board cannot be read */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5848,6 +6464,24 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            /** @description The token is missing or wrong: send `Authorization: Bearer TOKEN` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `Origin` is of another site, `Host` is a name that is not configured, or the token has only the right to look */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
             /** @description The board has no session, or the session has no such scenario */
             404: {
                 headers: {
@@ -5866,8 +6500,8 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The board cannot be written */
-            503: {
+            /** @description The body is larger than 256 KiB */
+            413: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5875,8 +6509,17 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description Refused: 401, 403, 413, 415 as docs/web-api.md says */
-            default: {
+            /** @description The body is not sent as `Content-Type: application/json` */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The board cannot be written */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5910,6 +6553,24 @@ export interface operations {
                     "application/json": components["schemas"]["PlanView"];
                 };
             };
+            /** @description The token is missing or wrong: send `Authorization: Bearer TOKEN` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `Origin` is of another site, `Host` is a name that is not configured, or the token has only the right to look */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
             /** @description There is no such session */
             404: {
                 headers: {
@@ -5930,15 +6591,6 @@ export interface operations {
             };
             /** @description The board cannot be written */
             503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Refused: 401, 403, 413, 415 as docs/web-api.md says */
-            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5985,6 +6637,24 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            /** @description The token is missing or wrong: send `Authorization: Bearer TOKEN` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `Origin` is of another site, `Host` is a name that is not configured, or the token has only the right to look */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
             /** @description There is no such session */
             404: {
                 headers: {
@@ -6003,8 +6673,8 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The board cannot be written */
-            503: {
+            /** @description The body is larger than 256 KiB */
+            413: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -6012,8 +6682,17 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description Refused: 401, 403, 413, 415 as docs/web-api.md says */
-            default: {
+            /** @description The body is not sent as `Content-Type: application/json` */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The board cannot be written */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -6061,8 +6740,17 @@ export interface operations {
                     "application/openmetrics-text": string;
                 };
             };
-            /** @description Refused: 401, 403, 413, 415 as docs/web-api.md says */
-            default: {
+            /** @description The token is missing or wrong: send `Authorization: Bearer TOKEN` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `Origin` is of another site, `Host` is a name that is not configured, or the token has only the right to look */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };

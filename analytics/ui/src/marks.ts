@@ -1,67 +1,151 @@
 // Changes of the load as text. Pure.
 
-import type { Mark } from "./wire";
+import type { KnownMarkBy, KnownMarkWhat, MarkValue, MarkView } from "./wire";
 
-const BY: Record<string, string> = {
-  page: "a page",
-  cli: "a command line",
-  schedule: "its stages",
-  api: "a program",
-  threshold: "a threshold",
-  capacity: "a capacity search",
-  signal: "a signal",
-  generator: "the load generator",
-  hook: "a hook",
+/** In words who makes changes, and whether a person or a program outside the load tester does. A new author must be added here. */
+const AUTHORS: Record<KnownMarkBy, { words: string; outside: boolean }> = {
+  page: { words: "a page", outside: true },
+  cli: { words: "a command line", outside: true },
+  schedule: { words: "its stages", outside: false },
+  api: { words: "a program", outside: true },
+  threshold: { words: "a threshold", outside: true },
+  capacity: { words: "a capacity search", outside: true },
+  signal: { words: "a signal", outside: true },
+  generator: { words: "the load generator", outside: false },
+  hook: { words: "a hook", outside: true },
 };
 
+/** What changes, in words. A new kind of change must be added here. */
+const SUBJECTS: Record<KnownMarkWhat, string> = {
+  workers: "workers",
+  rate: "rate",
+  weights: "weights",
+  event: "event",
+  limits: "limits",
+  state: "state",
+  generator: "generator",
+  answers: "answers",
+  "warm-up": "warm-up",
+  gap: "gap",
+  note: "note",
+};
+
+/** The words of a value, or none for a value of a later version. */
+function known<K extends string, T>(words: Record<K, T>, value: string): T | undefined {
+  return Object.hasOwn(words, value) ? words[value as K] : undefined;
+}
+
 /** Who made the change, in words. */
-export function who(mark: Mark): string {
-  const by = BY[mark.by] ?? mark.by;
+export function who(mark: MarkView): string {
+  const by = known(AUTHORS, mark.by)?.words ?? mark.by;
   return mark.who ? `${mark.who}, by ${by}` : by;
 }
 
+/** Whether neither the stages nor the load tester itself made the change. */
+export function fromOutside(mark: MarkView): boolean {
+  return known(AUTHORS, mark.by)?.outside ?? true;
+}
+
+function subject(mark: MarkView): string {
+  return known(SUBJECTS, mark.what) ?? mark.what;
+}
+
 /** The text above a chart. */
-export function brieflySaid(mark: Mark): string {
-  switch (mark.what) {
+export function brieflySaid(mark: MarkView): string {
+  const { before, after } = mark;
+  switch (after.kind) {
     case "workers":
-      return `${mark.from} → ${mark.to}`;
     case "rate":
-      return `${mark.from}/s → ${mark.to}/s`;
+      return `${shown(before)} → ${shown(after)}`;
     case "state":
-      return mark.to === "running" ? "resumed" : mark.to;
+      return after.value === "running" ? "resumed" : after.value;
     case "generator":
-      return `generator ${mark.to}`;
+      return `generator ${shown(after)}`;
     case "answers":
-      return mark.from === "none" ? "answers again" : "no answers";
+      return after.value.state === "come" ? "answers again" : "no answers";
+    case "weights":
+    case "limits":
+    case "warm-up":
     case "gap":
-      return "gap";
-    default:
-      return mark.what;
+    case "text":
+      return subject(mark);
   }
 }
 
 /** The change without its author: `workers 50 → 80`, `weight of revoke 1 → 0`. */
-export function said(mark: Mark): string {
-  const of = mark.scenario === undefined || mark.scenario === "" || mark.scenario === "default" ? "" : `${mark.scenario}: `;
-  if (mark.what === "gap") return `${of}${mark.to}`;
-  const noun = { weights: "weight of ", limits: "limit of " }[mark.what];
-  if (noun === undefined) {
-    const unit = mark.what === "rate" ? "/s" : "";
-    return `${of}${mark.what} ${mark.from}${unit} → ${mark.to}${unit}`;
+export function said(mark: MarkView): string {
+  const { before, after } = mark;
+  const of = mark.scenario === "" || mark.scenario === "default" ? "" : `${mark.scenario}: `;
+  switch (after.kind) {
+    case "weights": {
+      const old = new Map(before.kind === "weights" ? before.value.map(({ chain, weight }) => [chain, weight]) : []);
+      return of + after.value.map(({ chain, weight }) => `weight of ${chain} ${step(old.get(chain), weight, "unset")}`).join(", ");
+    }
+    case "limits": {
+      const old = new Map(before.kind === "limits" ? before.value.map(({ objects, limit }) => [objects, limit]) : []);
+      return of + after.value.map(({ objects, limit }) => `limit of ${objects} ${step(old.get(objects), limit, "none")}`).join(", ");
+    }
+    case "gap":
+      return of + shown(after);
+    case "text":
+      // An event or a note has no value before it.
+      if (shown(before) === "") return `${of}${subject(mark)}: ${after.value}`;
+      return `${of}${subject(mark)} ${shown(before)} → ${after.value}`;
+    case "workers":
+    case "rate":
+    case "state":
+    case "generator":
+    case "answers":
+    case "warm-up":
+      return `${of}${subject(mark)} ${shown(before)} → ${shown(after)}`;
   }
-  const before = new Map(pairs(mark.from));
-  return of + pairs(mark.to).map(([key, to]) => `${noun}${key} ${before.get(key) ?? "unset"} → ${to}`).join(", ");
 }
 
-function pairs(text: string): [string, string][] {
-  return text
-    .split(", ")
-    .map((pair) => pair.split("="))
-    .filter((pair): pair is [string, string] => pair.length === 2);
+/** A number before and after; one that the list of values lacks, because it was too long, is left out. */
+function step(before: number | null | undefined, after: number | null, none: string): string {
+  const from = before === undefined ? "" : `${before ?? none} `;
+  return `${from}→ ${after ?? none}`;
+}
+
+/** A value in words, with its unit. */
+function shown(value: MarkValue): string {
+  switch (value.kind) {
+    case "workers":
+      return String(value.value);
+    case "rate":
+      return `${value.value}/s`;
+    case "weights":
+      return value.value.map(({ chain, weight }) => `${chain} ${weight ?? "unset"}`).join(", ");
+    case "limits":
+      return value.value.map(({ objects, limit }) => `${objects} ${limit ?? "none"}`).join(", ");
+    case "state":
+    case "warm-up":
+    case "text":
+      return value.value;
+    case "generator":
+      if (value.value.state === "keeps-up") return "keeps up";
+      return value.value.by.length === 0 ? "limited" : `limited by ${value.value.by.join(", ")}`;
+    case "answers":
+      return answers(value.value);
+    case "gap": {
+      const { missing, required, unit, seconds } = value.value;
+      return `${missing} of ${required} ${unit} missing for ${seconds} s`;
+    }
+  }
+}
+
+function answers(value: Extract<MarkValue, { kind: "answers" }>["value"]): string {
+  switch (value.state) {
+    case "come":
+    case "none":
+      return value.state;
+    case "none-for":
+      return `none for ${value.seconds} s, ${value.in_flight} requests in flight`;
+  }
 }
 
 /** The changes within `within` seconds of a time; seconds since the Unix epoch. */
-export function around(marks: readonly Mark[], unixSeconds: number, within: number): Mark[] {
+export function around(marks: readonly MarkView[], unixSeconds: number, within: number): MarkView[] {
   return marks.filter((mark) => Math.abs(mark.at_unix_ns / 1e9 - unixSeconds) <= within);
 }
 
@@ -69,11 +153,11 @@ export function around(marks: readonly Mark[], unixSeconds: number, within: numb
 export interface Bundle {
   /** The first one's time, seconds since the Unix epoch. */
   at: number;
-  marks: Mark[];
+  marks: MarkView[];
 }
 
 /** Bundles changes that are less than `within` seconds after the first one of their bundle. */
-export function bundles(marks: readonly Mark[], within: number): Bundle[] {
+export function bundles(marks: readonly MarkView[], within: number): Bundle[] {
   const found: Bundle[] = [];
   for (const mark of [...marks].sort((a, b) => a.at_unix_ns - b.at_unix_ns)) {
     const at = mark.at_unix_ns / 1e9;
@@ -98,13 +182,13 @@ export function warmUpSpan(run: { started_unix_ns: number; warm_up_ns?: number }
 }
 
 /** The parts of time, seconds since the Unix epoch, in which the load tester was the limit; the last may be open. */
-export function limitedSpans(marks: readonly Mark[], until: number): [number, number][] {
+export function limitedSpans(marks: readonly MarkView[], until: number): [number, number][] {
   const spans: [number, number][] = [];
   let since: number | null = null;
   for (const mark of marks) {
-    if (mark.what !== "generator") continue;
+    if (mark.after.kind !== "generator") continue;
     const at = mark.at_unix_ns / 1e9;
-    if (mark.to.startsWith("limited")) since ??= at;
+    if (mark.after.value.state === "limited") since ??= at;
     else if (since !== null) {
       spans.push([since, at]);
       since = null;

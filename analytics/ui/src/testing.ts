@@ -1,6 +1,6 @@
 // Values for tests: the smallest valid ones.
 
-import { CHAINS, type Live, type ScenarioFigures, type Series, type Timing } from "./wire";
+import { CHAINS, type Live, type MarkValue, type MarkView, type ScenarioFigures, type Series, type Timing } from "./wire";
 
 export const NO_TIMING: Timing = {
   n: 0,
@@ -19,6 +19,19 @@ export const NO_TIMING: Timing = {
   p99_9_ci: null,
   max: null,
 };
+
+/** A change of the load. The page does not read its texts. */
+export const mark = (what: string, before: MarkValue, after: MarkValue, more: Partial<MarkView> = {}): MarkView => ({
+  at_unix_ns: 0,
+  by: "page",
+  scenario: "default",
+  what,
+  from: "",
+  to: "",
+  before,
+  after,
+  ...more,
+});
 
 /** The figures of a scenario that has not begun. */
 export const NO_SCENARIO: ScenarioFigures = {
