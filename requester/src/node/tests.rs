@@ -620,13 +620,13 @@ fn failed_by(class: FailureClass) -> impl Fn(&ChainResult) -> bool {
 }
 
 #[test]
-fn chains_fail_while_the_challenge_store_is_away_and_the_run_continues() {
+fn chains_fail_while_the_challenge_store_is_down_and_the_run_continues() {
     paused(async {
         let (ca, board) = (Ca::new(true), Board::local());
         let run = proving(&ca, &board);
         run.until(authorized).await;
-        let away = &ca.0.challenges.store_is_away;
-        away.store(true, Ordering::Relaxed);
+        let is_down = &ca.0.challenges.store_is_down;
+        is_down.store(true, Ordering::Relaxed);
         // The failure is on the load tester's side, not the CA's.
         run.until(failed_by(FailureClass::Internal)).await;
         {
@@ -642,7 +642,7 @@ fn chains_fail_while_the_challenge_store_is_away_and_the_run_continues() {
             );
         }
         run.until_new(|result| result.chain == Some(Chain::Registration) && result.successful).await;
-        away.store(false, Ordering::Relaxed);
+        is_down.store(false, Ordering::Relaxed);
         run.until_new(authorized).await;
         run.stop.finish.cancel();
         let ended = run.end().await;
@@ -652,12 +652,12 @@ fn chains_fail_while_the_challenge_store_is_away_and_the_run_continues() {
 }
 
 #[test]
-fn the_run_ends_although_the_challenge_store_is_away() {
+fn the_run_ends_although_the_challenge_store_is_down() {
     paused(async {
         let (ca, board) = (Ca::new(true), Board::local());
         let run = proving(&ca, &board);
         run.until(authorized).await;
-        ca.0.challenges.store_is_away.store(true, Ordering::Relaxed);
+        ca.0.challenges.store_is_down.store(true, Ordering::Relaxed);
         run.stop.finish.cancel();
         let ended = run.end().await;
         ended.state.unwrap();
@@ -667,20 +667,20 @@ fn the_run_ends_although_the_challenge_store_is_away() {
 }
 
 #[test]
-fn validations_fail_while_the_challenge_server_is_away() {
+fn validations_fail_while_the_challenge_server_is_down() {
     paused(async {
         let (ca, board) = (Ca::new(true), Board::local());
         let run = proving(&ca, &board);
         run.until(authorized).await;
-        let away = &ca.0.challenges.server_is_away;
-        away.store(true, Ordering::Relaxed);
+        let is_down = &ca.0.challenges.server_is_down;
+        is_down.store(true, Ordering::Relaxed);
         run.until(failed_by(FailureClass::Validation)).await;
         {
             let results = run.list.results.borrow();
             let failed = results.iter().find(|result| !result.successful).unwrap();
             assert!(failed.error.contains("by http-01: connection: refused"), "{}", failed.error);
         }
-        away.store(false, Ordering::Relaxed);
+        is_down.store(false, Ordering::Relaxed);
         run.until_new(authorized).await;
         run.stop.finish.cancel();
         let ended = run.end().await;
