@@ -398,6 +398,7 @@ impl State {
                 allowance.reserved -= std::mem::take(&mut allowance.available);
                 // Requested again once the database has the returned ones.
                 allowance.exhausted = true;
+                local.limits_changed = true;
             }
         }
         local.limits = limits;

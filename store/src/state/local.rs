@@ -31,6 +31,9 @@ pub(super) struct Local {
     pub(super) certificates: Pool<StoredCertificate>,
     pub(super) limits: Limits,
     pub(super) allowances: [Allowance; 3],
+    /// A limit was changed: the database gets back what was reserved below the old one with a heartbeat, which
+    /// is due at once.
+    pub(super) limits_changed: bool,
     /// Changes to be written.
     pub(super) queue: Batch,
     /// Number of changes that are being written.
@@ -66,6 +69,7 @@ impl Local {
             certificates: Pool::new(options.pool),
             limits: options.limits,
             allowances: [Allowance::default(); 3],
+            limits_changed: false,
             queue: Batch::default(),
             writing: 0,
             totals: Totals::default(),

@@ -7,7 +7,7 @@
 //! | step | when | cost |
 //! | --- | --- | --- |
 //! | write | there are changes in the queue | one transaction, whatever the number of changes |
-//! | beat | four times a lease | one transaction; extends the lease, reads the totals and what others need |
+//! | beat | four times a lease, and after a change of a limit | one transaction; extends the lease, reads the totals and what others need |
 //! | release dead owners | with every other beat | one query; a transaction for each dead owner |
 //! | share | after a beat that others need something | one transaction |
 //! | claim | a pool is low and the database may have more | one or two queries |
@@ -125,6 +125,10 @@ impl Writer {
         self.write().await?;
         if ending {
             return Ok(());
+        }
+        if std::mem::take(&mut self.shared.local().limits_changed) {
+            // If it fails, it stays due.
+            self.beat_due = Instant::now();
         }
         if Instant::now() >= self.beat_due {
             self.beat().await?;

@@ -18,6 +18,7 @@ over_both_backends!(
     keeps_everything_over_a_restart,
     a_steady_load_costs_statements_by_the_flush_and_not_by_the_chain,
     hard_limits_hold_over_two_processes_and_a_restart,
+    a_changed_limit_applies_before_the_next_heartbeat,
     a_reservation_that_is_not_spent_goes_back,
     a_forfeited_reservation_counts_as_made,
     objects_of_an_account_that_the_ca_forgot_are_dropped,
@@ -191,6 +192,21 @@ async fn hard_limits_hold_over_two_processes_and_a_restart(database: &Database) 
     assert_eq!(state.limits_reached(), [reached[0], reached[2]]);
     let one_more = state.reserve(Object::Order);
     assert!(one_more.is_some() && state.reserve(Object::Order).is_none());
+}
+
+/// The next heartbeat comes in a quarter of an hour.
+async fn a_changed_limit_applies_before_the_next_heartbeat(database: &Database) {
+    let options = StateOptions { owner_lease: Duration::from_secs(3_600), ..StateOptions::default() };
+    let state = database.open_with(options).await;
+    let limit = |registrations| state.set_limits(Limits { registrations, ..Limits::default() });
+    for most in [1, 2] {
+        limit(Some(most));
+        until("one more may be made", async || state.available().may_register).await;
+        register(&state).await;
+        assert!(!state.available().may_register, "{most}");
+    }
+    limit(None);
+    assert!(state.available().may_register);
 }
 
 async fn a_reservation_that_is_not_spent_goes_back(database: &Database) {
