@@ -4,15 +4,26 @@
 //! at all. On Linux a timerfd in the runtime's own poll wakes within some ten microseconds. Without a
 //! timerfd, tokio's timer is used until shortly before the moment; then the alarm yields to other tasks again
 //! and again until it is time. This is precise, but uses the processor for that time; [`Alarm::frugal`] does
-//! not. In this crate's tests time is paused and would not advance while an alarm is awake, so they use only
-//! tokio's timer.
+//! not. Paused time would not advance while an alarm is awake, and a timerfd does not follow it. So in this
+//! crate's tests, and on a thread whose own runtime runs the workers, only tokio's timer is used.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use wec_acme::Clock;
 
 /// How long before the end an alarm without a timerfd stops sleeping, because tokio's timer may be this late.
 const AWAKE: Duration = Duration::from_millis(2);
+
+thread_local! {
+    /// Whether new alarms of this thread use only tokio's timer.
+    static TIMER_OF_RUNTIME: Cell<bool> = const { Cell::new(cfg!(test)) };
+}
+
+/// From now on new alarms of this thread use only the timer of its runtime, whose time may be paused.
+pub(crate) fn use_timer_of_runtime() {
+    TIMER_OF_RUNTIME.set(true);
+}
 
 /// Wakes one task repeatedly. On Linux it belongs to the runtime on which it was created.
 pub struct Alarm {
@@ -30,9 +41,9 @@ impl std::fmt::Debug for Alarm {
 }
 
 impl Alarm {
-    /// The most precise alarm of this machine.
+    /// The most precise alarm of this machine, unless this thread's alarms use only its runtime's timer.
     pub fn new(clock: Clock) -> Self {
-        if cfg!(test) { Self::coarse(clock) } else { Self::precise(clock) }
+        if TIMER_OF_RUNTIME.get() { Self::coarse(clock) } else { Self::precise(clock) }
     }
 
     /// As precise as possible without using processor time: without a timerfd it wakes up to 2 ms late.

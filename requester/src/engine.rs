@@ -11,6 +11,7 @@ use std::thread;
 use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::alarm::use_timer_of_runtime;
 use crate::error::StartError;
 use wec_startup::Stop;
 
@@ -72,6 +73,7 @@ impl Engine {
         match runtimes {
             Runtimes::Threads(threads) => Self::on_threads(threads, &running, &workforces, watch, stop).await,
             Runtimes::Current => {
+                use_timer_of_runtime();
                 let (watched, workforces) = (watch.probe(0), workforces(0).await?);
                 let task = tokio::spawn(async move {
                     let _watched = watched;

@@ -331,4 +331,4 @@ fn report_unwritten(sink: &dyn Sink, clock: Clock, counts: Counts, closed: &Resu
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -348,7 +348,13 @@ impl Remote {
     }
 
     async fn run(&mut self, node: Node, plan: &Plan, stop: &Stop) -> anyhow::Result<Delivered> {
-        let Ended { run, iterations, limits, health, state } = node.run(plan, self, stop).await?;
+        let ended = node.run(plan, self, stop).await?;
+        self.delivered(ended, plan)
+    }
+
+    /// What is reported of a run that has ended.
+    fn delivered(&self, ended: Ended, plan: &Plan) -> anyhow::Result<Delivered> {
+        let Ended { run, iterations, limits, health, state } = ended;
         state?;
         let succeeded = self.sink.as_ref().map_or(0, |sink| sink.succeeded.load(Ordering::Relaxed));
         let (shared, strict) = (self.shared, plan.strict);
@@ -519,3 +525,6 @@ impl Sink for Counting {
         self.sink.health()
     }
 }
+
+#[cfg(test)]
+mod tests;

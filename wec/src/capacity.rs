@@ -95,3 +95,6 @@ fn exit(findings: &Findings, strict: bool, stop: &Stop) -> Exit {
         Exit::Passed
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -216,41 +216,10 @@ pub(crate) async fn conduct(
 ) -> anyhow::Result<Ended> {
     let clock = Clock::start();
     let node = Node { clock, id: NodeId::new(node_name(None)), session: SESSION.to_owned(), run: None };
-    let mut surroundings = InProcess {
-        plan,
-        output,
-        notes,
-        state: Vec::new(),
-        controller,
-        stop,
-        analytics: None,
-        log: String::new(),
-        server: None,
-        hits: None,
-        sink: None,
-        clock,
-    };
+    let mut surroundings = InProcess::new(plan, output, controller, stop, clock);
+    surroundings.notes = notes;
     let ended = node.run(plan, &mut surroundings, stop).await?;
-    let InProcess { analytics, log, server, hits, .. } = surroundings;
-    if let Some(server) = server {
-        server.finish().await;
-    }
-    if let Some(hits) = hits {
-        hits.await.context("passing on validation hits")?;
-    }
-    let analytics = analytics.context(NO_ANALYTICS)?;
-    let page = analytics.web_addr();
-    let Finished { snapshot, health } = analytics.finish().await;
-    let lost = ended.health.lost + ended.health.queued;
-    Ok(Ended {
-        snapshot,
-        log,
-        page,
-        lost,
-        log_error: health.log_error,
-        log_failed: health.log_failed,
-        state: ended.state,
-    })
+    surroundings.end(ended).await
 }
 
 /// A programming error: the order of a run's steps was changed.
@@ -273,7 +242,54 @@ struct InProcess<'a, P> {
     clock: Clock,
 }
 
-impl<P> InProcess<'_, P> {
+impl<'a, P> InProcess<'a, P> {
+    fn new(
+        plan: &'a Plan,
+        output: &'a OutputOptions,
+        controller: &'a mut P,
+        stop: &'a Stop,
+        clock: Clock,
+    ) -> Self {
+        Self {
+            plan,
+            output,
+            notes: Vec::new(),
+            state: Vec::new(),
+            controller,
+            stop,
+            analytics: None,
+            log: String::new(),
+            server: None,
+            hits: None,
+            sink: None,
+            clock,
+        }
+    }
+
+    /// Ends everything after the run, in the reverse order of the start.
+    async fn end(self, ended: wec_requester::Ended) -> anyhow::Result<Ended> {
+        let Self { analytics, log, server, hits, .. } = self;
+        if let Some(server) = server {
+            server.finish().await;
+        }
+        if let Some(hits) = hits {
+            hits.await.context("passing on validation hits")?;
+        }
+        let analytics = analytics.context(NO_ANALYTICS)?;
+        let page = analytics.web_addr();
+        let Finished { snapshot, health } = analytics.finish().await;
+        let lost = ended.health.lost + ended.health.queued;
+        Ok(Ended {
+            snapshot,
+            log,
+            page,
+            lost,
+            log_error: health.log_error,
+            log_failed: health.log_failed,
+            state: ended.state,
+        })
+    }
+
     /// A sink into analytics, with an id of its own.
     fn local_sink(&self, id: &str) -> anyhow::Result<LocalSink> {
         let ingest = self.analytics.as_ref().context(NO_ANALYTICS)?.ingest();
@@ -344,9 +360,11 @@ impl<P: RunController> Surroundings for InProcess<'_, P> {
         };
         let shown = async {
             tokio::select! {
+                // The controller learns of the end before it is dropped.
+                biased;
+                never = steering => match never {},
                 () = run.ended.cancelled() => {}
                 never = progress.watch(analytics, run.board.session(SESSION), run.workload.clone(), stop) => match never {},
-                never = steering => match never {},
             }
         };
         let failed = || analytics.snapshot().thresholds.iter().any(|one| one.passed == Some(false));
@@ -554,22 +572,4 @@ fn doctor_command(plan: &Plan) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_have_the_address_of_the_listener_that_the_ca_connects_to() {
-        let address = |text: &str| (!text.is_empty()).then(|| text.parse().unwrap());
-        for (http01, tlsalpn01, expected) in [
-            ("127.0.0.1:5002", "127.0.0.1:5001", [127, 0, 0, 1]),
-            ("127.7.8.9:80", "", [127, 7, 8, 9]),
-            ("0.0.0.0:80", "10.0.0.4:443", [10, 0, 0, 4]),
-            ("0.0.0.0:80", "0.0.0.0:443", [127, 0, 0, 1]),
-            ("[::1]:80", "", [127, 0, 0, 1]),
-            ("", "", [127, 0, 0, 1]),
-        ] {
-            let listen = Listen { http01: address(http01), tlsalpn01: address(tlsalpn01), dns: None };
-            assert_eq!(hosts_address(listen), Ipv4Addr::from(expected), "{http01} {tlsalpn01}");
-        }
-    }
-}
+mod tests;

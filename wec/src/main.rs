@@ -21,6 +21,8 @@ mod mark;
 mod model;
 mod node;
 mod output;
+#[cfg(test)]
+mod paused;
 mod pki;
 mod prefill;
 mod progress;

@@ -1,7 +1,10 @@
 //! Runs without processes: with a fake CA in this process, a board in memory, results in a list, and paused time.
 
-mod fake;
+pub(crate) mod fake;
 mod live;
+mod outage;
+mod shared;
+mod steered;
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -38,8 +41,9 @@ fn plan_of(weights: &str, workers: &str, iterations: Option<&str>) -> Plan {
     plan.resolve(None).unwrap()
 }
 
-fn node(name: &str) -> Node {
-    Node { clock: Clock::start(), id: NodeId::new(name), session: "default".to_owned(), run: None }
+/// All nodes have the same clock: the origin of another would be at another wall time, which does not pause.
+fn node(name: &str, ca: &Ca) -> Node {
+    Node { clock: ca.0.clock, id: NodeId::new(name), session: "default".to_owned(), run: None }
 }
 
 /// A run that is under way.
@@ -53,7 +57,7 @@ struct Run {
 impl Run {
     fn start(name: &str, plan: Plan, mut fake: Fake) -> Self {
         let (list, workload, stop) = (Arc::clone(&fake.list), fake.workload.subscribe(), Stop::default());
-        let (node, stopped) = (node(name), stop.clone());
+        let (node, stopped) = (node(name, &fake.ca), stop.clone());
         let running = tokio::task::spawn_local(async move { node.run(&plan, &mut fake, &stopped).await });
         Self { list, workload, stop, running }
     }
@@ -353,24 +357,6 @@ fn chains_that_run_after_graceful_stop_are_interrupted() {
         let results = list.results.borrow();
         assert!(results.iter().all(|result| !result.successful), "the CA never answered");
         assert_eq!(nodes(&board), 0);
-    });
-}
-
-#[test]
-fn backs_off_from_a_ca_that_refuses_until_it_accepts_again() {
-    paused(async {
-        let (ca, board) = (Ca::new(true), Board::local());
-        ca.0.refuses.store(true, Ordering::Relaxed);
-        let run = Run::start("a", plan("2", None), Fake::new(&ca, &board));
-        sleep(Duration::from_secs(60)).await;
-        let refused = run.results(1).await;
-        assert!(run.list.results.borrow().iter().all(|result| !result.successful));
-        assert!(refused < 200, "{refused}: without back-off there are more than 500 requests");
-        ca.0.refuses.store(false, Ordering::Relaxed);
-        let mut results = run.list.results.subscribe();
-        results.wait_for(|results| results.iter().any(|result| result.successful)).await.unwrap();
-        run.stop.finish.cancel();
-        run.end().await;
     });
 }
 

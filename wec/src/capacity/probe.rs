@@ -1,13 +1,18 @@
 //! The search's access to its run: figures of windows, and the rate on the board.
 
 use std::cell::RefCell;
+use std::ops::Range;
 
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::TryRecvError;
 use tokio::time::{Interval, MissedTickBehavior, interval};
-use wec_analytics::{CapacityStep, CapacityView, PART};
-use wec_board::{By, Change, ChangeTo, Changed, SessionState};
+use wec_acme::Clock;
+use wec_analytics::{Analytics, CapacityStep, CapacityView, PART, WindowFigures};
+use wec_board::{Board, By, Change, ChangeTo, Changed, SessionState};
+use wec_record::threshold::Threshold;
 use wec_record::{MarkBy, MarkWhat};
+use wec_requester::Workload;
+use wec_startup::Stop;
 
 use super::findings::Step;
 use super::judge::{Around, Judgement, samples};
@@ -15,6 +20,7 @@ use super::search::Answer;
 use super::settle::{self, Shown};
 use super::text::{so_far, step_outcome};
 use crate::here::Running;
+use crate::progress::Progress;
 
 pub(super) const PART_NS: u64 = PART.as_nanos() as u64;
 /// Periods in which to check whether the CA is down. The longer ones are for low rates.
@@ -33,9 +39,63 @@ pub(super) enum Broken {
     OutOfTime,
 }
 
+/// The figures of a run in progress, as a search reads them, and its view beside them.
+pub(super) trait RunFigures {
+    /// From now on keeps what is needed for windows of time, and judges each window by these thresholds.
+    fn watch_windows(&self, thresholds: Vec<Threshold>);
+    /// The figures of a window, nanoseconds since the Unix epoch.
+    fn window(&self, unix_ns: Range<u64>) -> WindowFigures;
+    /// Discards everything before this time, nanoseconds since the Unix epoch.
+    fn forget_windows_before(&self, unix_ns: u64);
+    /// Shows the state of the search.
+    fn show_capacity(&self, view: CapacityView);
+}
+
+impl RunFigures for Analytics {
+    fn watch_windows(&self, thresholds: Vec<Threshold>) {
+        Self::watch_windows(self, thresholds);
+    }
+
+    fn window(&self, unix_ns: Range<u64>) -> WindowFigures {
+        Self::window(self, unix_ns)
+    }
+
+    fn forget_windows_before(&self, unix_ns: u64) {
+        Self::forget_windows_before(self, unix_ns);
+    }
+
+    fn show_capacity(&self, view: CapacityView) {
+        Self::show_capacity(self, view);
+    }
+}
+
+/// The run of a search.
+#[derive(Clone, Copy)]
+pub(super) struct SearchedRun<'a> {
+    pub(super) figures: &'a dyn RunFigures,
+    /// The board with the run's session.
+    pub(super) board: &'a Board,
+    pub(super) session: &'a str,
+    /// The counters of the workers.
+    pub(super) workload: &'a Workload,
+    /// Cancelled when the run is to end.
+    pub(super) stop: &'a Stop,
+    /// The process's clock.
+    pub(super) clock: Clock,
+    /// The live view.
+    pub(super) progress: &'a Progress,
+}
+
+impl<'a> From<Running<'a>> for SearchedRun<'a> {
+    fn from(run: Running<'a>) -> Self {
+        let Running { analytics, board, session, workload, stop, clock, progress } = run;
+        Self { figures: analytics, board, session, workload, stop, clock, progress }
+    }
+}
+
 /// Reads the run and changes its rate.
 pub(super) struct Probe<'a> {
-    pub(super) run: Running<'a>,
+    pub(super) run: SearchedRun<'a>,
     ticks: Interval,
     /// Changes of the session since the last tick, with their authors.
     changes: Receiver<Changed>,
@@ -49,7 +109,7 @@ pub(super) struct Probe<'a> {
 }
 
 impl<'a> Probe<'a> {
-    pub(super) fn new(run: Running<'a>) -> Self {
+    pub(super) fn new(run: SearchedRun<'a>) -> Self {
         let mut ticks = interval(PART);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let changes = run.board.changes();
@@ -65,7 +125,7 @@ impl<'a> Probe<'a> {
         }
         self.busy.clear();
         let now = self.run.clock.unix_now_ns();
-        self.run.analytics.forget_windows_before(now.saturating_sub(GLANCES_NS[2]));
+        self.run.figures.forget_windows_before(now.saturating_sub(GLANCES_NS[2]));
         now
     }
 
@@ -86,9 +146,12 @@ impl<'a> Probe<'a> {
         if self.run.clock.now() < until_ns { Ok(()) } else { Err(Broken::OutOfTime) }
     }
 
-    /// Waits for the next tick; returns the time, nanoseconds since the Unix epoch.
+    /// Waits for the next tick, or for the end of the run; returns the time, nanoseconds since the Unix epoch.
     pub(super) async fn tick(&mut self) -> Result<u64, Broken> {
-        self.ticks.tick().await;
+        tokio::select! {
+            _ = self.ticks.tick() => {}
+            () = self.run.stop.finish.cancelled() => {}
+        }
         let disturbed = self.is_disturbed();
         let session = self.run.board.session(self.run.session).borrow().clone();
         if self.run.stop.finish.is_cancelled() {
@@ -161,19 +224,19 @@ impl<'a> Probe<'a> {
     pub(super) fn glance(&self, began: u64, now: u64, around: &Around) -> Option<Judgement> {
         self.is_down(began, now).or_else(|| {
             let whole = now - began >= HOPELESS_NS;
-            whole.then(|| Judgement::hopeless(&self.run.analytics.window(now - HOPELESS_NS..now), around))?
+            whole.then(|| Judgement::hopeless(&self.run.figures.window(now - HOPELESS_NS..now), around))?
         })
     }
 
     /// Whether nothing succeeded in the last period although enough was tried.
     pub(super) fn is_down(&self, began: u64, now: u64) -> Option<Judgement> {
         let looks = GLANCES_NS.into_iter().map(|over| began.max(now.saturating_sub(over)));
-        looks.map(|from| self.run.analytics.window(from..now)).find_map(|figures| Judgement::down(&figures))
+        looks.map(|from| self.run.figures.window(from..now)).find_map(|figures| Judgement::down(&figures))
     }
 
     /// The trend of a window.
     pub(super) fn look(&self, from: u64, to: u64) -> Shown {
-        let parts = self.run.analytics.window(from..to).parts;
+        let parts = self.run.figures.window(from..to).parts;
         let first = from / PART_NS;
         let mut seen = vec![(0_u64, 0_u32); parts.len()];
         for (at, busy) in &self.busy {
@@ -197,7 +260,7 @@ impl<'a> Probe<'a> {
         let mut shown = self.shown.borrow_mut();
         status.clone_into(&mut shown.status);
         self.run.progress.set_status(&format!("{status}{}", so_far(&shown)));
-        self.run.analytics.show_capacity(shown.clone());
+        self.run.figures.show_capacity(shown.clone());
     }
 
     /// Shows a judged step.

@@ -13,7 +13,7 @@ use super::baseline::Baseline;
 use super::findings::{Findings, Step};
 use super::judge::{Around, Balance, Judgement, is_back};
 use super::plan::SearchPlan;
-use super::probe::{Broken, PART_NS, Probe};
+use super::probe::{Broken, PART_NS, Probe, SearchedRun};
 use super::search::{Answer, Next, Search, StepResult, Why};
 use super::settle::{Rise, Series, Shown};
 use super::text::{rate_text, said_of};
@@ -105,7 +105,14 @@ impl SearchRunner {
 
 impl RunController for SearchRunner {
     async fn steer(&mut self, run: Running<'_>) {
-        run.analytics.watch_windows(self.plan.criteria.clone());
+        self.search(run.into()).await;
+    }
+}
+
+impl SearchRunner {
+    /// Searches, and ends the run.
+    pub(super) async fn search(&mut self, run: SearchedRun<'_>) {
+        run.figures.watch_windows(self.plan.criteria.clone());
         self.started_ns = run.clock.now();
         self.ended_ns = self.started_ns;
         let mut probe = Probe::new(run);
@@ -288,7 +295,7 @@ impl SearchRunner {
                 Shown::Rising(rise) => {
                     let hopeless = self.is_hopeless(probe, began, end, rate, &around);
                     if let Some(rise) = hopeless.or((since >= settle_most).then_some(rise)) {
-                        let figures = probe.run.analytics.window(began..end);
+                        let figures = probe.run.figures.window(began..end);
                         break Some(Judgement::unsettled(&figures, rise, &around));
                     }
                 }
@@ -299,7 +306,7 @@ impl SearchRunner {
         };
         let settled = probe.run.clock.unix_now_ns();
         if let Some(judgement) = early {
-            step.figures = probe.run.analytics.window(began..settled);
+            step.figures = probe.run.figures.window(began..settled);
             step.judgement = judgement;
             step.independent = around.below.independent(&step.figures).cloned().collect();
             step.busy_most = probe.busy_most();
@@ -319,13 +326,13 @@ impl SearchRunner {
                 (to - from) / 1_000_000_000
             ));
             if let Some(judgement) = probe.glance(began, now, &around) {
-                step.figures = probe.run.analytics.window(from.min(now - PART_NS)..now);
+                step.figures = probe.run.figures.window(from.min(now - PART_NS)..now);
                 step.judgement = judgement;
                 break;
             }
             if now >= to + LATE_NS {
-                step.figures = probe.run.analytics.window(from..to);
-                let whole = probe.run.analytics.window(settled.saturating_sub(settle_least)..to);
+                step.figures = probe.run.figures.window(from..to);
+                let whole = probe.run.figures.window(settled.saturating_sub(settle_least)..to);
                 let balance = Balance {
                     asked: rate * whole.over_ns as f64 / 1e9,
                     ended: whole.ended,
@@ -421,7 +428,7 @@ impl SearchRunner {
             probe.in_time(end_ns)?;
             probe.status(&format!("recovering: a low rate of {}", rate_text(trickle)));
             // All chains from before the pause have ended.
-            let figures = probe.run.analytics.window(quiet..now);
+            let figures = probe.run.figures.window(quiet..now);
             if now >= quiet + BACK_NS && is_back(&figures.parts, BACK_CHAINS) {
                 if let Some(step) = self.steps.last_mut() {
                     step.recovered_ns = Some(now - began);

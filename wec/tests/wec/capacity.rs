@@ -1,15 +1,14 @@
-//! `wec capacity` finds the highest rate that a CA sustains. The true capacity of the CA is known: it serves a set number of
-//! requests per second, one after the other.
+//! `wec capacity` finds the highest rate that a CA sustains. What a search decides is tested under a paused clock
+//! (`wec/src/capacity/tests.rs`); here are the command as a whole, and real servers.
 
-use std::path::{Path, PathBuf};
-use std::process::{Child, Output, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::Path;
+use std::process::{Output, Stdio};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use wec_record::{Mark, MarkBy, MarkValue, MarkWhat, Record};
 use wec_testbed::{Caddy, Pebble, PebbleOptions, Standard};
 
-use crate::common::{ONLY_REGISTRATIONS, Run};
+use crate::common::ONLY_REGISTRATIONS;
 
 /// Short steps, and bounds on the load tester that a busy machine does not exceed.
 const USUAL: [&str; 14] = [
@@ -81,99 +80,6 @@ fn the_knee_of_a_ca_whose_capacity_is_known_is_within_its_width_of_the_truth() {
     assert!(junit.contains("tests=\"2\" failures=\"0\" errors=\"0\""), "{junit}");
 }
 
-/// One order in five is answered with half of a body at every rate. This is above the usual bound of 1 % and does not depend on
-/// the load. Counted like failures by overload, it once ended the search at the first step with enough of them.
-#[test]
-fn failures_that_do_not_depend_on_the_load_do_not_lower_the_knee() {
-    let folder = tempfile::tempdir().unwrap();
-    let ca = crate::common::NullCa::start(folder.path(), &["--fault", "newOrder=truncated:0.2"]);
-    let flags = ["--from", "5/s", "--to", "20/s", "--hold-at", "off", "--weight", "authorization=1"];
-    let output = capacity(folder.path(), &ca.target(), &[&SETTLE[..], &flags].concat());
-    let said = crate::common::said(&output);
-    assert_eq!(output.status.code(), Some(0), "{said}");
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(text.contains("Failures that do not depend on the load"), "{text}");
-    let found = crate::common::summary(folder.path());
-    // A step may fail for another reason: by chance one window in twenty shows a rise, and the machine may be busy.
-    for step in found["steps"].as_array().unwrap() {
-        let reasons = step["reasons"].as_array().unwrap();
-        assert!(!reasons.iter().any(|reason| reason.as_str().unwrap().contains("{failed}")), "{step}");
-    }
-    let failures =
-        found["steps"].as_array().unwrap().iter().flat_map(|step| step["failures"].as_array().unwrap());
-    let failures: Vec<_> = failures.collect();
-    assert!(!failures.is_empty(), "{found}");
-    for failure in failures {
-        assert_eq!(
-            (&failure["class"], &failure["depends_on_load"]),
-            (&json!("malformed"), &json!(false)),
-            "{found}"
-        );
-    }
-}
-
-/// The hold starts at the last moment, so there is no time to repeat one that a busy machine disturbed. Any verdict is accepted,
-/// and the exit code must agree with it.
-#[test]
-fn the_hold_is_within_the_time_of_the_search() {
-    let folder = tempfile::tempdir().unwrap();
-    let ca = crate::common::NullCa::start(folder.path(), &["--serve", "newAccount=200/s"]);
-    let flags = ["--from", "2/s", "--step", "x1.1", "--max-time", "45s"];
-    let output = capacity(folder.path(), &ca.target(), &[&SETTLE[..], &flags].concat());
-    let found = crate::common::summary(folder.path());
-    assert_eq!(found["ended"], "out-of-time", "{found}");
-    let hold = found["hold"]["over_ns"].as_u64();
-    assert!(hold.is_some_and(|hold| hold >= 2_000_000_000), "{}\n{found}", crate::common::said(&output));
-    let expected = if found["hold"]["verdict"] == "sustained" { 0 } else { 99 };
-    assert_eq!(output.status.code(), Some(expected), "{}\n{found}", crate::common::said(&output));
-}
-
-/// A null CA at a fixed address, which the test kills and starts again.
-struct Fragile {
-    folder: PathBuf,
-    address: String,
-    child: Child,
-}
-
-impl Fragile {
-    fn start(folder: &Path) -> Self {
-        let address = crate::common::free();
-        let child = Self::spawn(folder, &address);
-        Self { folder: folder.to_owned(), address, child }
-    }
-
-    /// Over plain HTTP, because each start would make another root.
-    fn spawn(folder: &Path, address: &str) -> Child {
-        let mut command = crate::common::wec(folder, &["null-ca", "--plain", "--listen", address]);
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-        let stdout = child.stdout.take().unwrap();
-        let mut line = String::new();
-        std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).unwrap();
-        assert!(line.starts_with("http://"), "the CA did not start: {line:?}");
-        child
-    }
-
-    fn directory(&self) -> String {
-        format!("http://{}/directory", self.address)
-    }
-
-    fn fall(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    fn rise(&mut self) {
-        self.child = Self::spawn(&self.folder, &self.address);
-    }
-}
-
-impl Drop for Fragile {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// The present rate of the session, by the marks in the log.
 fn rate_now(folder: &Path) -> f64 {
     let mut rates =
@@ -182,90 +88,6 @@ fn rate_now(folder: &Path) -> f64 {
             _ => None,
         });
     rates.next_back().unwrap_or(0.0)
-}
-
-/// Runs a search against a CA that is killed when the rate reaches `most`, and is started again, if `rises`, when the load
-/// has ended.
-#[expect(clippy::disallowed_methods, reason = "no runtime waits here")]
-fn search_of_a_fragile_ca(most: f64, rises: bool, flags: &[&str]) -> (Output, Value) {
-    let folder = tempfile::tempdir().unwrap();
-    let mut ca = Fragile::start(folder.path());
-    let directory = ca.directory();
-    let over = AtomicBool::new(false);
-    let output = std::thread::scope(|scope| {
-        let search = scope.spawn(|| {
-            let output =
-                capacity(folder.path(), &["--directory", &directory], &[&SETTLE[..], flags].concat());
-            over.store(true, Ordering::Relaxed);
-            output
-        });
-        let mut up = true;
-        while !over.load(Ordering::Relaxed) {
-            let rate = rate_now(folder.path());
-            if up && rate >= most {
-                ca.fall();
-                up = false;
-            } else if !up && rates_are_over(rate) && rises {
-                ca.rise();
-                up = true;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(50));
-        }
-        search.join().unwrap()
-    });
-    let found = crate::common::summary(folder.path());
-    (output, found)
-}
-
-/// Whether the rate is at most the low rate of a recovery.
-fn rates_are_over(rate: f64) -> bool {
-    rate <= 5.0
-}
-
-#[test]
-fn a_search_continues_after_the_ca_went_down_and_holds_below_the_knee() {
-    let flags = ["--from", "10/s", "--resolution", "30%", "--recover", "60s"];
-    let (output, found) = search_of_a_fragile_ca(40.0, true, &flags);
-    let said = crate::common::said(&output);
-    assert_eq!(output.status.code(), Some(0), "{said}\n{}", String::from_utf8_lossy(&output.stdout));
-    let steps = steps(&found);
-    let down: Vec<_> = steps.iter().filter(|(_, verdict)| *verdict == "ca-down").collect();
-    assert_eq!(down, [&(40.0, "ca-down")], "the CA went down once, and the rate was not repeated: {steps:?}");
-    assert!(said.contains("the CA recovered after"), "{said}");
-    assert!(found["knee"].as_f64().unwrap() < 40.0 && found["above"].as_f64() <= Some(40.0), "{steps:?}");
-    assert_eq!(found["hold"]["verdict"], "sustained", "{}", found["hold"]);
-    let fell = found["steps"].as_array().unwrap().iter().find(|step| step["verdict"] == "ca-down").unwrap();
-    assert!(fell["recovered_after_ns"].as_u64().is_some(), "{fell}");
-}
-
-#[test]
-fn a_ca_that_does_not_recover_ends_the_search_with_the_known_result() {
-    let flags = ["--from", "10/s", "--recover", "6s"];
-    let (output, found) = search_of_a_fragile_ca(20.0, false, &flags);
-    assert_eq!(output.status.code(), Some(99), "{}", crate::common::said(&output));
-    assert_eq!((found["ended"].as_str(), found["knee"].as_f64()), (Some("ca-gone"), Some(10.0)), "{found}");
-    assert_eq!((found["above"].as_f64(), &found["hold"]), (Some(20.0), &Value::Null));
-    let text = String::from_utf8_lossy(&output.stdout).replace('\n', " ");
-    assert!(text.contains("did not recover within 6s"), "{text}");
-}
-
-#[test]
-fn a_generator_limited_step_is_no_verdict_on_the_ca() {
-    let folder = tempfile::tempdir().unwrap();
-    let ca = crate::common::NullCa::start(folder.path(), &[]);
-    // Any run uses more than a thousandth of a processor.
-    let flags = ["--from", "20/s", "--settle", "4s..9s", "--limited-cpu", "0.1%", "--strict"];
-    let output = capacity(folder.path(), &ca.target(), &flags);
-    assert_eq!(output.status.code(), Some(108), "{}", crate::common::said(&output));
-    let found = crate::common::summary(folder.path());
-    assert_eq!((found["ended"].as_str(), &found["knee"]), (Some("generator-limited"), &Value::Null));
-    assert_eq!(
-        steps(&found),
-        [(20.0, "generator-limited"); 2],
-        "the step is repeated once, then the search ends"
-    );
-    let reason = found["steps"][0]["reasons"][0].as_str().unwrap();
-    assert!(reason.contains("worker thread"), "{reason}");
 }
 
 #[test]
@@ -287,70 +109,6 @@ fn the_first_interrupt_ends_the_search_and_reports_the_known_result() {
     assert!(text.contains("Knee: at least 10 chains/s") && text.contains("interrupted"), "{text}");
     let found = crate::common::summary(folder.path());
     assert_eq!((found["ended"].as_str(), found["knee"].as_f64()), (Some("cut"), Some(10.0)));
-}
-
-/// A search of one rate, 5/s, at a CA that serves 22.5/s, with a page through which the test interferes.
-fn search_with_a_page(folder: &Path, ca: &crate::common::NullCa) -> Run {
-    let page = ["capacity", "--listen", "127.0.0.1:0"];
-    let rates = ["--from", "5/s", "--to", "5/s"];
-    // All flags but the first, which disables the page.
-    let args = [&page[..], &ca.target(), &USUAL[1..], &only_registrations(), &SETTLE, &rates].concat();
-    Run::of(folder, &args)
-}
-
-/// The result of a search with this number of disturbed steps.
-fn found_in_spite_of(mut run: Run, folder: &Path, disturbed: u64) -> Value {
-    assert_eq!(run.child.wait().unwrap().code(), Some(0));
-    let found = crate::common::summary(folder);
-    assert_eq!(found["disturbed"], disturbed, "{found}");
-    assert_eq!((found["ended"].as_str(), found["knee"].as_f64()), (Some("reached-to"), Some(5.0)), "{found}");
-    assert_eq!(found["hold"]["verdict"], "sustained", "{}", found["hold"]);
-    let judged =
-        found["steps"].as_array().unwrap().iter().find(|step| step["verdict"] == "sustained").unwrap();
-    // 5/s for 3 s.
-    assert!(
-        (10..=20).contains(&judged["due"].as_u64().unwrap()),
-        "the window contains iterations from before the restart: {judged}"
-    );
-    found
-}
-
-#[test]
-fn a_change_of_rate_restarts_a_step_and_a_change_of_weights_the_hold() {
-    let folder = tempfile::tempdir().unwrap();
-    let ca =
-        crate::common::NullCa::start(folder.path(), &["--serve", "newAccount=22.5/s", "--latency", "100ms"]);
-    let run = search_with_a_page(folder.path(), &ca);
-    run.until_chains(8);
-    // More than the CA serves: a step at this rate would fail.
-    run.patch(json!({ "rate": 60 }));
-    crate::common::until("the search holds the CA below the knee", || rate_now(folder.path()) == 4.0);
-    run.told(folder.path(), &["weight", "registration=2"]);
-    let found = found_in_spite_of(run, folder.path(), 2);
-    assert!(found["steps"].as_array().unwrap().iter().all(|step| step["rate"] == 5.0), "{found}");
-    let marks = crate::common::marks(folder.path());
-    let rates: Vec<_> = marks.iter().filter(|(_, what, ..)| what == "rate").collect();
-    let disturbance = rates.iter().position(|(by, ..)| by == "api").unwrap();
-    assert_eq!(*rates[disturbance], crate::common::mark("api", "rate", "5", "60"));
-    assert_eq!(*rates[disturbance + 1], crate::common::mark("capacity", "rate", "60", "5"));
-}
-
-#[test]
-fn a_step_is_restarted_after_any_pause() {
-    let folder = tempfile::tempdir().unwrap();
-    let ca =
-        crate::common::NullCa::start(folder.path(), &["--serve", "newAccount=22.5/s", "--latency", "100ms"]);
-    let run = search_with_a_page(folder.path(), &ca);
-    run.until_chains(8);
-    run.told(folder.path(), &["pause"]);
-    let (_, ended) = run.until_still();
-    run.told(folder.path(), &["resume"]);
-    run.until_chains(ended + 5);
-    // The pause is over before the search looks at the session.
-    for state in ["paused", "running"] {
-        assert_eq!(run.http("PATCH /api/v1/sessions/current", &json!({ "state": state }).to_string()).0, 200);
-    }
-    found_in_spite_of(run, folder.path(), 2);
 }
 
 #[test]

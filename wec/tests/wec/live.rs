@@ -1,4 +1,4 @@
-//! Changes during a run, end to end: their effect, and that they lose no results and leak nothing.
+//! A hundred changes of the number of workers during a run lose no results and leak nothing.
 
 use std::collections::HashSet;
 use std::fs;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use wec_record::{Chain, Record};
 use wec_store::{State, StateOptions};
 
-use crate::common::{ONLY_REGISTRATIONS, Run, mark, marks};
+use crate::common::{Run, marks};
 
 /// The number of workers; `wec bench live` does the same with 10,000.
 const MANY: u64 = 200;
@@ -36,12 +36,6 @@ impl Footprint {
 
 fn count(figures: &Value, key: &str) -> u64 {
     figures[key].as_u64().unwrap_or_else(|| panic!("{key} is no count in {figures}"))
-}
-
-/// How many chains of this kind have succeeded.
-fn done(snapshot: &Value, chain: &str) -> u64 {
-    let figures = &snapshot["chains"][chain];
-    figures["count"].as_u64().unwrap_or_default() - figures["failed"].as_u64().unwrap_or_default()
 }
 
 /// As with a real CA, workers wait for validations most of the time.
@@ -148,117 +142,4 @@ fn claim_everything(state: &str, summary: &Value, (orders, certificates): (u64, 
         drop((claimed_orders, claimed_certificates));
         state.close().await.unwrap();
     });
-}
-
-#[test]
-fn changed_weights_apply_to_all_chains_that_start_afterwards() {
-    let folder = tempfile::tempdir().unwrap();
-    let ca = crate::common::NullCa::start(folder.path(), &["--latency", "2ms..5ms"]);
-    let run = Run::start(folder.path(), &ca, &["--workers", "4"]);
-    run.until_chains(60);
-    for only in [Chain::Registration, Chain::Authorization].map(Chain::name) {
-        let weights: serde_json::Map<_, _> = Chain::ALL
-            .map(|chain| (chain.name().to_owned(), u8::from(chain.name() == only).into()))
-            .into_iter()
-            .collect();
-        run.patch(json!({ "weights": weights }));
-        let others =
-            |snapshot: &Value| crate::common::chains(snapshot) - count(&snapshot["chains"][only], "count");
-        // Running chains end.
-        let (_, before) = run.until_no_more(others);
-        let allowed = run.count(only);
-        crate::common::until("fifty more have ended", || run.count(only) >= allowed + 50);
-        assert_eq!(others(&run.snapshot()), before, "chains other than {only} were started");
-    }
-}
-
-#[test]
-fn a_limit_set_during_a_run_holds_except_for_running_chains_and_can_be_raised_and_removed() {
-    const WORKERS: u64 = 4;
-    let folder = tempfile::tempdir().unwrap();
-    let ca = crate::common::NullCa::start(folder.path(), &["--latency", "2ms..5ms"]);
-    let mut run = Run::start(folder.path(), &ca, &["--workers", "4"]);
-    let made = |snapshot: &Value| done(snapshot, "certificate") + done(snapshot, "refresh");
-    let limit = |limit: Value| {
-        let (status, body) = run.http(
-            "PATCH /api/v1/sessions/current",
-            &json!({ "limits": { "certificates": limit } }).to_string(),
-        );
-        assert_eq!(status, 200, "{body}");
-    };
-    crate::common::until("some certificates are there", || made(&run.snapshot()) >= 10);
-    let first = made(&run.snapshot()) + 30;
-    for most in [first, first + 25] {
-        limit(most.into());
-        crate::common::until("the limit is reached", || made(&run.snapshot()) >= most);
-        let (_, reached) = run.until_no_more(made);
-        println!("limit {most}: {reached} certificates");
-        assert!((most..=most + WORKERS).contains(&reached), "limit {most}, {reached} made");
-    }
-    limit(Value::Null);
-    let enough = first + 25 + WORKERS + 30;
-    crate::common::until("it continues without a limit", || made(&run.snapshot()) >= enough);
-    run.told(folder.path(), &["stop"]);
-    assert_eq!(run.child.wait().unwrap().code(), Some(0));
-    let made = made(&crate::common::summary(folder.path()));
-    assert_eq!(count(&ca.stop(), "certificates"), made, "the CA's count differs");
-}
-
-/// Even spacing shows to the nanosecond when the schedule changed.
-#[test]
-fn a_changed_rate_holds_from_the_next_arrival_on_and_is_marked() {
-    let folder = tempfile::tempdir().unwrap();
-    let ca = crate::common::NullCa::start(folder.path(), &[]);
-    let only = &*ONLY_REGISTRATIONS;
-    let flags = ["--rate", "20/s", "--spacing", "even", "--workers", "20000", "--weight", only];
-    let mut run = Run::start(folder.path(), &ca, &flags);
-    run.until_chains(20);
-    run.patch(json!({ "rate": 40 }));
-    let ended = crate::common::chains(&run.snapshot());
-    run.until_chains(ended + 80);
-    assert_eq!(run.told(folder.path(), &["rate", "10/s"]), "default: rate 40 → 10 chains/s");
-    let ended = crate::common::chains(&run.snapshot());
-    run.until_chains(ended + 80);
-    run.told(folder.path(), &["stop"]);
-    assert_eq!(run.child.wait().unwrap().code(), Some(0));
-
-    let (summary, log) = (crate::common::summary(folder.path()), crate::common::log(folder.path()));
-    let mut dues: Vec<_> = crate::common::results(&log).map(|result| result.due).collect();
-    dues.sort_unstable();
-    assert_eq!(
-        dues.len() as u64,
-        count(&summary["scenarios"]["default"], "due"),
-        "each due iteration has a result"
-    );
-    let near = |gap: u64, ms: u64| gap.abs_diff(ms * 1_000_000) <= 1_000;
-    let gaps: Vec<_> = dues.windows(2).map(|pair| pair[1] - pair[0]).collect();
-    let mut rest = gaps.as_slice();
-    for (ms, next) in [(50, Some(25)), (25, Some(100)), (100, None)] {
-        let even = rest.iter().take_while(|gap| near(**gap, ms)).count();
-        // On a busy machine the snapshot is a second or two old, so there are fewer than were waited for.
-        assert!(even >= 5, "{ms} ms: {even} of {rest:?}");
-        rest = &rest[even..];
-        // One gap contains the change and is between the two.
-        if let (Some(next), Some((over, after))) = (next, rest.split_first()) {
-            assert!((ms.min(next) * 999_000..=ms.max(next) * 1_001_000).contains(over), "{over} of {gaps:?}");
-            rest = after;
-        }
-    }
-    assert!(rest.is_empty(), "{gaps:?}");
-
-    let expected = [
-        mark("api", "rate", "20", "40"),
-        mark("cli", "rate", "40", "10"),
-        mark("cli", "state", "running", "stopped"),
-    ];
-    let rates = |marks: Vec<(String, String, String, String)>| -> Vec<_> {
-        marks.into_iter().filter(|(_, what, ..)| what != "workers").collect()
-    };
-    assert_eq!(rates(marks(folder.path())), expected);
-    let text = |mark: &Value, key: &str| mark[key].as_str().unwrap().to_owned();
-    let in_summary = summary["marks"].as_array().unwrap().iter();
-    let in_summary =
-        in_summary.map(|mark| (text(mark, "by"), text(mark, "what"), text(mark, "from"), text(mark, "to")));
-    let in_summary = in_summary.filter(|(by, ..)| by != "generator");
-    assert_eq!(rates(in_summary.collect()), expected);
 }

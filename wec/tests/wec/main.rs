@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod agents;
-mod back_off;
 mod bad_input;
 mod book;
 mod ca_faults;

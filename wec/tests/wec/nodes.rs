@@ -1,6 +1,6 @@
 //! Several requesters, one analytics and an etcd make one run.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Output, Stdio};
@@ -10,9 +10,6 @@ use wec_record::Record;
 use wec_testbed::etcd::Etcd;
 
 use crate::common::ONLY_REGISTRATIONS;
-
-/// Registrations need nothing of other chains, so no worker is idle.
-const SECOND: u64 = 1_000_000_000;
 
 /// An etcd, a CA and analytics. Each process is ended when dropped.
 struct Bed {
@@ -106,19 +103,13 @@ fn kill(running: &mut crate::common::Running) {
     child.wait().unwrap();
 }
 
-/// Node and start, by the wall clock, of each chain in the log.
-fn started(log: &[Record]) -> Vec<(String, u64)> {
-    let chains = log.iter().filter_map(|record| match record {
-        Record::Chain { node, origin_unix_ns, result } => {
-            Some((node.clone(), origin_unix_ns + result.started))
-        }
+/// The nodes of the chains in the log.
+fn nodes(log: &[Record]) -> BTreeSet<String> {
+    let nodes = log.iter().filter_map(|record| match record {
+        Record::Chain { node, .. } => Some(node.clone()),
         _ => None,
     });
-    chains.collect()
-}
-
-fn nodes(log: &[Record]) -> BTreeSet<String> {
-    started(log).into_iter().map(|(node, _)| node).collect()
+    nodes.collect()
 }
 
 fn one_log(folder: &Path) -> bool {
@@ -158,39 +149,6 @@ async fn a_killed_nodes_iterations_are_reported_as_missing_and_others_run_the_re
     assert!(missing.contains(" with two-"), "{said}");
     let ran = bed.chains();
     assert!((1200 - held..=1200).contains(&ran), "{ran} ran, the killed node held {held}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn another_node_runs_the_iterations_that_an_interrupted_one_had_not_started() {
-    let bed = Bed::start(&[]).await;
-    let flags = ["--iterations", "1200", "--workers", "4", "--think-time", "50ms", "--run-time", "10m"];
-    let (mut one, two) = (bed.requester("one", &flags), bed.requester("two", &flags));
-    crate::common::until("both nodes have results", || nodes(&bed.log()).len() == 2);
-    let output = two.interrupt();
-    assert_eq!(output.status.code(), Some(105), "{}", crate::common::said(&output));
-    let output = wait(&mut one);
-    assert_eq!(output.status.code(), Some(0), "{}", crate::common::said(&output));
-    assert_eq!(bed.chains(), 1200, "{}", crate::common::said(&output));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_node_that_joins_late_ends_with_the_run() {
-    let mut bed = Bed::start(&["--once"]).await;
-    let flags = ["--workers", "2", "--think-time", "50ms", "--run-time", "24s"];
-    let mut one = bed.requester("one", &flags);
-    let first = || started(&bed.log()).iter().map(|(_, at)| *at).min();
-    crate::common::until("the run has gone on for twelve seconds", || {
-        let latest = started(&bed.log()).iter().map(|(_, at)| *at).max();
-        latest.zip(first()).is_some_and(|(latest, first)| latest - first >= 12 * SECOND)
-    });
-    let mut two = bed.requester("two", &flags);
-    for node in [&mut one, &mut two] {
-        let output = wait(node);
-        assert_eq!(output.status.code(), Some(0), "{}", crate::common::said(&output));
-    }
-    assert_eq!(bed.ended().0, Some(0));
-    let log = bed.log();
-    assert_eq!(nodes(&log).len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -245,50 +203,4 @@ async fn a_signal_while_results_are_delivered_says_what_is_waited_for_and_the_ne
     hearing.join().unwrap();
     assert!(report.contains("5 iterations, 5 succeeded, 0 results delivered, "), "{report}");
     assert!(report.contains("waiting in the spool for the next start"), "{report}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_rate_is_shared_and_a_pause_stops_all_nodes() {
-    let mut bed = Bed::start(&["--once"]).await;
-    let flags = ["--rate", "40/s", "--spacing", "even", "--workers", "900", "--run-time", "16s"];
-    let mut one = bed.requester("one", &flags);
-    bed.until_chains(40);
-    let mut two = bed.requester("two", &flags);
-    crate::common::until("both nodes have results", || nodes(&bed.log()).len() == 2);
-    let url = board(&bed.etcd);
-    let session = |verb: &str| {
-        let args = ["session", "--board", &url, "--session", "night", verb];
-        let output = crate::common::run(bed.folder.path(), &args);
-        assert_eq!(output.status.code(), Some(0), "{}", crate::common::said(&output));
-    };
-    session("pause");
-    let latest = || started(&bed.log()).iter().map(|(_, at)| *at).max().unwrap();
-    // Longer than the rest of the run.
-    let samples = || bed.log().iter().filter(|record| matches!(record, Record::Load { .. })).count();
-    let before = samples();
-    crate::common::until("both nodes have rested for twenty seconds", || samples() >= before + 40);
-    let paused = latest();
-    session("resume");
-    for node in [&mut one, &mut two] {
-        let output = wait(node);
-        assert_eq!(output.status.code(), Some(0), "{}", crate::common::said(&output));
-    }
-    assert!(latest() > paused + 15 * SECOND, "the run did not continue after the pause");
-    assert_eq!(bed.ended().0, Some(0));
-    let due = due(&bed.log());
-    assert_eq!(due.len(), 2);
-    let sum: u64 = due.values().sum();
-    // 640, with a tolerance for the moment in which one node has seen the other and not vice versa.
-    assert!((560..=720).contains(&sum), "{due:?}");
-}
-
-/// Total of due iterations of each node.
-fn due(log: &[Record]) -> BTreeMap<String, u64> {
-    let mut due = BTreeMap::new();
-    for record in log {
-        if let Record::Load { node, load, .. } = record {
-            due.insert(node.clone(), load.scenarios.iter().map(|scenario| scenario.due).sum());
-        }
-    }
-    due
 }

@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::LocalSet;
 use tokio::time::sleep;
 use tracing::field::{Field, Visit};
@@ -19,16 +19,16 @@ use wec_acme::transport::{BoxFuture, Reply, Request, Response, Transport};
 use wec_acme::{Directory, Policy, Way};
 use wec_board::Link;
 use wec_delivery::Entry;
-use wec_record::ChainResult;
+use wec_record::{ChainResult, LoadSample};
 use wec_store::{ChallengeData, ChallengeReader as _, ChallengeStoreError, MemoryChallenges, StateOptions};
 
 use super::*;
 
-/// The CA's time for each answer. Paused time advances only while all tasks wait, so without it no time would pass.
-pub(super) const LATENCY: Duration = Duration::from_millis(100);
+/// The CA's usual time for each answer. Paused time advances only while all tasks wait, so without it no time would pass.
+pub(crate) const LATENCY: Duration = Duration::from_millis(100);
 
 /// Runs a test on one runtime whose time is paused: time advances to the next timer when no task can run.
-pub(super) fn paused(test: impl Future<Output = ()>) {
+pub(crate) fn paused(test: impl Future<Output = ()>) {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_all().start_paused(true).build().unwrap();
     // Surroundings belong to one task, so their futures need not be `Send`.
@@ -36,23 +36,23 @@ pub(super) fn paused(test: impl Future<Output = ()>) {
 }
 
 /// The runtime of the state's database, whose answers take real time.
-pub(super) static DATABASE: LazyLock<tokio::runtime::Runtime> = LazyLock::new(|| {
+pub(crate) static DATABASE: LazyLock<tokio::runtime::Runtime> = LazyLock::new(|| {
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
 });
 
 /// Records the warnings and errors of the thread on which it was started.
 #[derive(Clone, Default)]
-pub(super) struct Reported(Arc<Mutex<Vec<String>>>);
+pub(crate) struct Reported(Arc<Mutex<Vec<String>>>);
 
 impl Reported {
     /// Records until the guard is dropped.
-    pub(super) fn start() -> (Self, DefaultGuard) {
+    pub(crate) fn start() -> (Self, DefaultGuard) {
         let reported = Self::default();
         let guard = tracing::subscriber::set_default(reported.clone());
         (reported, guard)
     }
 
-    pub(super) fn has(&self, text: &str) -> bool {
+    pub(crate) fn has(&self, text: &str) -> bool {
         self.0.lock().unwrap().iter().any(|line| line.contains(text))
     }
 }
@@ -86,35 +86,39 @@ impl Subscriber for Reported {
 
 /// A lease that does not end. Paused time runs ahead of the database runtime's, so a lease of the usual length would end
 /// before it is renewed.
-pub(super) const ENDLESS: Duration = Duration::from_secs(1_000_000);
+pub(crate) const ENDLESS: Duration = Duration::from_secs(1_000_000);
 
 /// A CA that registers accounts while it is open, and makes orders of one name, whose challenge it validates.
 #[derive(Clone)]
-pub(super) struct Ca(pub(super) Arc<Shared>);
+pub(crate) struct Ca(pub(crate) Arc<Shared>);
 
-pub(super) struct Shared {
-    pub(super) clock: Clock,
-    pub(super) open: watch::Sender<bool>,
-    /// Whether it refuses registrations.
-    pub(super) refuses: AtomicBool,
+pub(crate) struct Shared {
+    pub(crate) clock: Clock,
+    pub(crate) open: watch::Sender<bool>,
+    /// The time for each answer.
+    latency: Mutex<Duration>,
+    /// A permit for each request that it works on at a time; the others wait.
+    places: Semaphore,
+    /// The status with which it refuses registrations; 0 if it does not.
+    refuses: AtomicU16,
     /// The number of registrations that were requested.
-    pub(super) asked: watch::Sender<u64>,
-    pub(super) nonces: AtomicU64,
+    pub(crate) asked: watch::Sender<u64>,
+    pub(crate) nonces: AtomicU64,
     /// By the order's number, whether its validation succeeded; none before the validation.
-    pub(super) orders: Mutex<BTreeMap<u64, Option<bool>>>,
-    pub(super) challenges: Arc<Challenges>,
+    pub(crate) orders: Mutex<BTreeMap<u64, Option<bool>>>,
+    pub(crate) challenges: Arc<Challenges>,
 }
 
 /// The challenge store and the challenge server that reads it. Each may be down.
 #[derive(Default)]
-pub(super) struct Challenges {
-    pub(super) store: MemoryChallenges,
-    pub(super) store_is_down: AtomicBool,
-    pub(super) server_is_down: AtomicBool,
+pub(crate) struct Challenges {
+    pub(crate) store: MemoryChallenges,
+    pub(crate) store_is_down: AtomicBool,
+    pub(crate) server_is_down: AtomicBool,
 }
 
 impl Challenges {
-    pub(super) fn reached(&self) -> Result<(), ChallengeStoreError> {
+    pub(crate) fn reached(&self) -> Result<(), ChallengeStoreError> {
         if !self.store_is_down.load(Ordering::Relaxed) {
             return Ok(());
         }
@@ -123,7 +127,7 @@ impl Challenges {
     }
 
     /// Validates at the challenge server.
-    pub(super) async fn answers(&self, name: &str, token: &str) -> bool {
+    pub(crate) async fn answers(&self, name: &str, token: &str) -> bool {
         !self.server_is_down.load(Ordering::Relaxed)
             && self.store.http01(name, token).await.unwrap().is_some()
     }
@@ -146,11 +150,13 @@ impl ChallengeWriter for Challenges {
 }
 
 impl Ca {
-    pub(super) fn new(open: bool) -> Self {
+    pub(crate) fn new(open: bool) -> Self {
         Self(Arc::new(Shared {
             clock: Clock::start(),
             open: watch::Sender::new(open),
-            refuses: AtomicBool::new(false),
+            latency: Mutex::new(LATENCY),
+            places: Semaphore::new(Semaphore::MAX_PERMITS),
+            refuses: AtomicU16::new(0),
             asked: watch::Sender::new(0),
             nonces: AtomicU64::new(0),
             orders: Mutex::default(),
@@ -158,7 +164,7 @@ impl Ca {
         }))
     }
 
-    pub(super) fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         let directory: Directory = serde_json::from_str(
             r#"{"newNonce":"https://ca.test/new-nonce","newAccount":"https://ca.test/new-account",
                 "newOrder":"https://ca.test/new-order","revokeCert":"https://ca.test/revoke"}"#,
@@ -167,16 +173,36 @@ impl Ca {
         Client::with_transport(directory, Box::new(self.clone()), Policy::default(), self.0.clock)
     }
 
-    pub(super) fn open(&self, open: bool) {
+    pub(crate) fn open(&self, open: bool) {
         self.0.open.send_replace(open);
     }
 
+    /// From now on each answer takes this time.
+    pub(crate) fn answers_after(&self, latency: Duration) {
+        *self.0.latency.lock().unwrap() = latency;
+    }
+
+    /// From now on it refuses registrations with this status; 0 for no longer.
+    pub(crate) fn refuses_with(&self, status: u16) {
+        self.0.refuses.store(status, Ordering::Relaxed);
+    }
+
+    /// It works on so many requests at a time.
+    pub(crate) fn works_on(&self, requests: usize) {
+        self.0.places.forget_permits(Semaphore::MAX_PERMITS - requests);
+    }
+
+    /// The number of registrations that have been requested.
+    pub(crate) fn requested(&self) -> u64 {
+        *self.0.asked.borrow()
+    }
+
     /// Waits until this many registrations have been requested.
-    pub(super) async fn asked(&self, count: u64) {
+    pub(crate) async fn asked(&self, count: u64) {
         self.0.asked.subscribe().wait_for(|asked| *asked >= count).await.unwrap();
     }
 
-    pub(super) fn new_order(&self) -> u64 {
+    pub(crate) fn new_order(&self) -> u64 {
         let mut orders = self.0.orders.lock().unwrap();
         let number = orders.len() as u64;
         orders.insert(number, None);
@@ -184,7 +210,7 @@ impl Ca {
     }
 
     /// The answer to a request for an order, its authorization or its challenge.
-    pub(super) async fn order(&self, url: &str) -> Option<(u16, String)> {
+    pub(crate) async fn order(&self, url: &str) -> Option<(u16, String)> {
         let (kind, number) = url.strip_prefix("https://ca.test/")?.split_once('/')?;
         let number = number.parse().unwrap();
         if kind == "challenge" {
@@ -206,7 +232,7 @@ impl Ca {
         Some((200, answer))
     }
 
-    pub(super) fn order_json(&self, number: u64) -> String {
+    pub(crate) fn order_json(&self, number: u64) -> String {
         let proven = self.0.orders.lock().unwrap()[&number];
         let status = match proven {
             Some(true) => "ready",
@@ -220,15 +246,15 @@ impl Ca {
     }
 }
 
-pub(super) fn name(order: u64) -> String {
+pub(crate) fn name(order: u64) -> String {
     format!("n{order}.test")
 }
 
-pub(super) fn token(order: u64) -> String {
+pub(crate) fn token(order: u64) -> String {
     format!("token-{order}")
 }
 
-pub(super) fn status(proven: Option<bool>) -> &'static str {
+pub(crate) fn status(proven: Option<bool>) -> &'static str {
     match proven {
         None => "pending",
         Some(true) => "valid",
@@ -236,7 +262,7 @@ pub(super) fn status(proven: Option<bool>) -> &'static str {
     }
 }
 
-pub(super) fn challenge_json(order: u64, proven: Option<bool>) -> String {
+pub(crate) fn challenge_json(order: u64, proven: Option<bool>) -> String {
     let error = match proven {
         Some(false) => r#","error":{"type":"urn:ietf:params:acme:error:connection","detail":"refused"}"#,
         _ => "",
@@ -252,7 +278,10 @@ impl Transport for Ca {
     fn send(&self, request: Request) -> BoxFuture<'_, Reply> {
         let sent = self.0.clock.now();
         Box::pin(async move {
-            sleep(LATENCY).await;
+            let place = self.0.places.acquire().await.unwrap();
+            let latency = *self.0.latency.lock().unwrap();
+            sleep(latency).await;
+            drop(place);
             let mut headers = HeaderMap::new();
             let nonce = format!("nonce-{}", self.0.nonces.fetch_add(1, Ordering::Relaxed));
             headers.insert("replay-nonce", HeaderValue::try_from(nonce).unwrap());
@@ -276,9 +305,10 @@ impl Transport for Ca {
                 let account = format!("https://ca.test/account/{number}");
                 headers.insert("location", HeaderValue::try_from(account).unwrap());
                 status = 201;
-                if self.0.refuses.load(Ordering::Relaxed) {
+                let refuses = self.0.refuses.load(Ordering::Relaxed);
+                if refuses != 0 {
                     let problem = r#"{"type":"urn:ietf:params:acme:error:unauthorized","detail":"closed"}"#;
-                    (status, body) = (403, problem.to_owned());
+                    (status, body) = (refuses, problem.to_owned());
                 }
             }
             Reply {
@@ -296,10 +326,12 @@ impl Transport for Ca {
 
 /// The results that were delivered.
 #[derive(Default)]
-pub(super) struct List {
-    pub(super) results: watch::Sender<Vec<ChainResult>>,
+pub(crate) struct List {
+    pub(crate) results: watch::Sender<Vec<ChainResult>>,
+    /// The samples of the load, each with its time, nanoseconds since the Unix epoch.
+    pub(crate) loads: Mutex<Vec<(u64, LoadSample)>>,
     /// Changes of the state that were reported as unwritten.
-    pub(super) unwritten: AtomicU64,
+    pub(crate) unwritten: AtomicU64,
 }
 
 impl Sink for List {
@@ -309,6 +341,7 @@ impl Sink for List {
             Entry::State { counts, .. } => {
                 self.unwritten.fetch_add(counts.unwritten, Ordering::Relaxed);
             }
+            Entry::Load { at_unix_ns, load } => self.loads.lock().unwrap().push((at_unix_ns, load)),
             _ => {}
         }
     }
@@ -321,25 +354,27 @@ impl Sink for List {
 }
 
 /// Surroundings of which one part may fail.
-pub(super) struct Fake {
-    pub(super) ca: Ca,
-    pub(super) board: Board,
-    pub(super) list: Arc<List>,
+pub(crate) struct Fake {
+    pub(crate) ca: Ca,
+    pub(crate) board: Board,
+    pub(crate) list: Arc<List>,
     /// The part that fails.
-    pub(super) fails: &'static str,
+    pub(crate) fails: &'static str,
     /// The part that never returns.
-    pub(super) hangs: &'static str,
+    pub(crate) hangs: &'static str,
     /// The part before which the board is lost.
-    pub(super) loses: Option<(&'static str, Link)>,
+    pub(crate) loses: Option<(&'static str, Link)>,
     /// The bound on the last write of the state.
-    pub(super) lease: Duration,
+    pub(crate) lease: Duration,
     /// The parts that were started, in order.
-    pub(super) steps: Arc<Mutex<Vec<&'static str>>>,
-    pub(super) workload: watch::Sender<Option<Workload>>,
+    pub(crate) steps: Arc<Mutex<Vec<&'static str>>>,
+    pub(crate) workload: watch::Sender<Option<Workload>>,
+    /// The state, once it is open.
+    pub(crate) opened: watch::Sender<Option<State>>,
 }
 
 impl Fake {
-    pub(super) fn new(ca: &Ca, board: &Board) -> Self {
+    pub(crate) fn new(ca: &Ca, board: &Board) -> Self {
         Self {
             ca: ca.clone(),
             board: board.clone(),
@@ -350,10 +385,11 @@ impl Fake {
             lease: ENDLESS,
             steps: Arc::default(),
             workload: watch::Sender::new(None),
+            opened: watch::Sender::new(None),
         }
     }
 
-    pub(super) async fn step(&mut self, part: &'static str) -> anyhow::Result<()> {
+    pub(crate) async fn step(&mut self, part: &'static str) -> anyhow::Result<()> {
         self.steps.lock().unwrap().push(part);
         if let Some((_, link)) = self.loses.take_if(|(loses, _)| *loses == part) {
             link.cut();
@@ -383,6 +419,7 @@ impl Surroundings for Fake {
         let open = move || DATABASE.block_on(State::open(&url, &directory, options));
         // Paused time does not advance meanwhile.
         let state = tokio::task::spawn_blocking(open).await.unwrap()?;
+        self.opened.send_replace(Some(state.clone()));
         Ok(Opened { state, notes: Vec::new() })
     }
 

@@ -1,10 +1,11 @@
-//! What changes a run from outside while it is under way: weights, a threshold that ends it, and the death of another
-//! node.
+//! What changes a run from outside while it is under way: weights, limits, its rate, a threshold that ends it, and the
+//! death of another node.
 
-use wec_board::{RunRef, Wants};
+use wec_board::{Limited, RunRef, Wants};
 use wec_figures::aggregate::Aggregate;
 use wec_record::{Mark, MarkBy, Record, RunHeader, Stamp};
 
+use super::fake::ENDLESS;
 use super::*;
 
 #[test]
@@ -24,6 +25,100 @@ fn a_change_of_weights_decides_which_chains_begin() {
         assert_eq!(run.list.results.borrow().iter().skip(before).filter(others).count(), 0);
         run.stop.finish.cancel();
         run.end().await;
+    });
+}
+
+/// The run's time is endless, because time goes on while workers that may make nothing ask again.
+#[test]
+fn a_limit_that_is_set_during_a_run_holds_and_can_be_raised_and_removed() {
+    const WORKERS: usize = 2;
+    paused(async {
+        let (ca, board) = (Ca::new(true), Board::local());
+        let fake = Fake::new(&ca, &board);
+        let mut opened = fake.opened.subscribe();
+        let mut plan = plan("2", None);
+        plan.scenarios[0].run_time = ENDLESS;
+        let mut run = Run::start("a", plan, fake);
+        let workload = run.begun().await;
+        let state = opened.wait_for(Option::is_some).await.unwrap().clone().unwrap();
+        let limit = async |registrations: Option<u64>| {
+            let change = ChangeTo::Limit(Limited::Registrations, registrations);
+            board.change("default", Change::new(By::Page, change)).await.unwrap();
+        };
+        let mut before = run.results(5).await;
+        for more in [10, 25] {
+            let most = before + more;
+            limit(Some(most as u64)).await;
+            run.results(most).await;
+            let idle = workload.idle();
+            sleep(Duration::from_secs(60)).await;
+            before = run.list.results.borrow().len();
+            // Chains that ran when the limit was set had no need of a right.
+            assert!((most..=most + WORKERS).contains(&before), "limit {most}, {before} made");
+            assert!(workload.idle() > idle, "the workers find nothing to do");
+            assert!(!state.available().may_register);
+        }
+        limit(None).await;
+        run.results(before + 30).await;
+        assert!(run.list.results.borrow().iter().all(|result| result.successful));
+        run.stop.finish.cancel();
+        let list = Arc::clone(&run.list);
+        let ended = run.end().await;
+        ended.state.unwrap();
+        assert_eq!(
+            (ended.iterations, *ca.0.asked.borrow()),
+            (list.results.borrow().len() as u64, ended.iterations)
+        );
+    });
+}
+
+/// Registrations at even distances.
+fn rated(rate: &str) -> Plan {
+    let plan = PlanOptions::default()
+        .with("directory", "https://127.0.0.1:14000/dir")
+        .with("rate", rate)
+        .with("spacing", "even")
+        .with("weights", "registration=1,authorization=0,certificate=0,refresh=0,revoke=0")
+        .with("state", "sqlite::memory:")
+        .with("threads", "1")
+        .with("run_time", "1h");
+    plan.resolve(None).unwrap()
+}
+
+#[test]
+fn a_changed_rate_holds_from_the_next_arrival_on() {
+    paused(async {
+        let (ca, board) = (Ca::new(true), Board::local());
+        let run = Run::start("a", rated("20/s"), Fake::new(&ca, &board));
+        run.results(20).await;
+        for rate in [40.0, 10.0] {
+            board.change("default", Change::new(By::Page, ChangeTo::Rate(rate))).await.unwrap();
+            let before = run.list.results.borrow().len();
+            run.results(before + 40).await;
+        }
+        board.change("default", Change::new(By::Page, ChangeTo::Rate(0.0))).await.unwrap();
+        // Running chains end.
+        sleep(Duration::from_secs(1)).await;
+        let before = run.list.results.borrow().len();
+        sleep(Duration::from_secs(60)).await;
+        assert_eq!(run.list.results.borrow().len(), before, "nothing starts at the rate zero");
+        board.change("default", Change::new(By::Page, ChangeTo::Rate(20.0))).await.unwrap();
+        run.results(before + 20).await;
+        run.stop.finish.cancel();
+        let list = Arc::clone(&run.list);
+        let ended = run.end().await;
+        let mut dues: Vec<_> = list.results.borrow().iter().map(|result| result.due).collect();
+        dues.sort_unstable();
+        assert_eq!(ended.iterations, dues.len() as u64, "each due iteration has a result");
+        let gaps: Vec<_> = dues.windows(2).map(|pair| (pair[1] - pair[0]) / 1_000_000).collect();
+        let mut rest = gaps.as_slice();
+        for ms in [50, 25, 100, 50] {
+            let even = rest.iter().take_while(|gap| gap.abs_diff(ms) <= 1).count();
+            assert!(even >= 15, "{ms} ms: {even} of {rest:?}");
+            // One gap has the change.
+            rest = rest.get(even + 1..).unwrap_or_default();
+        }
+        assert!(rest.is_empty(), "{gaps:?}");
     });
 }
 
@@ -63,7 +158,7 @@ fn a_threshold_that_aborts_ends_the_run_which_is_drained_and_delivered() {
         let judging = tokio::task::spawn_local(judge((&plan).into(), Arc::clone(&list), board.clone()));
         run.results(20).await;
         assert!(!judging.is_finished(), "nothing has failed yet");
-        ca.0.refuses.store(true, Ordering::Relaxed);
+        ca.refuses_with(403);
         assert_eq!(judging.await.unwrap(), "chain.registration{failed} < 20% abort");
         let ended = run.end().await;
         ended.state.unwrap();
