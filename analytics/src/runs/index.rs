@@ -32,7 +32,7 @@ use crate::Aggregate;
 use crate::log::LogError;
 
 /// It grows with each change of what an index has. The figures of another version may be others.
-const INDEX_VERSION: u32 = 10;
+const INDEX_VERSION: u32 = 11;
 
 /// The index of a run.
 #[derive(Clone, Debug)]

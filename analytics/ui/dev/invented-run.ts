@@ -95,7 +95,7 @@ export class Run {
   #weights: Record<Chain, number> = { ...DEFAULT_WEIGHTS };
   #limits: LimitsView = { registrations: null, authorizations: null, certificates: null };
   #listeners = new Set<ServerResponse>();
-  #series: Series = { step_s: 1, reset: true, at_unix_s: [], issued: [], requests: [], requests_failed: [], hits: [], workers_target: [], workers: [], busy: [], chains_target: [], requests_target: [], lag_p99_ns: [], lag_max_ns: [], registrations: [], authorizations: [], certificates: [], classes: {}, chains: perChain(emptySeries) };
+  #series: Series = { step_s: 1, reset: true, at_unix_s: [], issued: [], requests: [], requests_failed: [], bytes_sent: [], bytes_received: [], hits: [], workers_target: [], workers: [], busy: [], chains_target: [], requests_target: [], lag_p99_ns: [], lag_max_ns: [], registrations: [], authorizations: [], certificates: [], classes: {}, chains: perChain(emptySeries) };
   #times = new Map<string, Times>();
   #failed = new Map<string, number>();
   #hits = { answered: new Times(), unknown: new Times() };
@@ -295,6 +295,8 @@ export class Run {
     this.#series.issued.push((this.#series.chains.certificate.count.at(-1) ?? 0) - (this.#series.chains.certificate.failed.at(-1) ?? 0));
     this.#series.requests.push(requests);
     this.#series.requests_failed.push(failed);
+    this.#series.bytes_sent.push(requests * 1310);
+    this.#series.bytes_received.push(requests * 1840);
     this.#series.hits.push(hits);
     (this.#series.classes["problem"] ??= this.#series.at_unix_s.slice(1).map(() => 0)).push(brokenNow);
     const lag = 1.5e5 * Math.exp(0.2 * normal()) * (this.#running > 40 ? 200 : 1);
@@ -628,6 +630,8 @@ function lastOf(series: Series, buckets: number): Series {
     issued: cut(series.issued),
     requests: cut(series.requests),
     requests_failed: cut(series.requests_failed),
+    bytes_sent: cut(series.bytes_sent),
+    bytes_received: cut(series.bytes_received),
     hits: cut(series.hits),
     workers_target: cut(series.workers_target),
     workers: cut(series.workers),

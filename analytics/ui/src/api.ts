@@ -3687,6 +3687,10 @@ export interface components {
             authorizations: (number | null)[];
             /** @description Workers that are running an iteration. */
             busy: (number | null)[];
+            /** @description Bytes received in them: bodies of answers. */
+            bytes_received: number[];
+            /** @description Bytes sent in them: heads and bodies of requests. Divide by `step_s` for a rate. */
+            bytes_sent: number[];
             /** @description Certificates in it that are neither revoked nor replaced. */
             certificates: (number | null)[];
             chains: {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 
 import { CHAINS } from "./chains";
-import { CHARTS, classesChart, firstView, VALIDATIONS } from "./charts";
+import { CHARTS, classesChart, firstView, TRANSFER, VALIDATIONS } from "./charts";
 import { merge } from "./series";
 import { series } from "./testing";
 
@@ -15,6 +15,7 @@ describe("the charts", () => {
     expect(line("throughput", "chains").y(wide, 0)).toBe(2 * CHAINS.length);
     expect(line("errors", "requests").y(wide, 0)).toBe(0.25);
     expect(VALIDATIONS.lines[0]?.y(wide, 0)).toBe(0.75);
+    expect(TRANSFER.lines.map((line) => line.y(wide, 0))).toEqual([1500 / 1024 / 4, 700 / 1024 / 4]);
     const failing = merge(null, { ...series([100, 104], { step: 4 }), classes: { timeout: [0, 2] } });
     expect(classesChart(["timeout"]).lines[0]?.y(failing, 1)).toBe(0.5);
   });

@@ -219,6 +219,25 @@ export const VALIDATIONS: Chart = {
   lines: [{ name: "validations", colour: "hits", filled: true, y: perSecond((columns, index) => at(columns, "hits", index)) }],
 };
 
+const kibPerSecond = (column: "bytes_sent" | "bytes_received") =>
+  perSecond((columns, index) => {
+    const value = at(columns, column, index);
+    return value === null ? null : value / 1024;
+  });
+
+export const TRANSFER: Chart = {
+  id: "transfer",
+  title: "Transfer",
+  unit: "KiB per second",
+  format: wholeRate,
+  scale: "linear",
+  views: [],
+  lines: [
+    { name: "received", colour: "requests", filled: true, y: kibPerSecond("bytes_received") },
+    { name: "sent", colour: "chains", y: kibPerSecond("bytes_sent") },
+  ],
+};
+
 export const STATE: Chart = {
   id: "state",
   title: "State store over time",

@@ -69,6 +69,8 @@ export function series(at: number[], { reset = false, step = 1, perChain = 2 } =
     issued: fill(5),
     requests: at.map((_, index) => 10 + index),
     requests_failed: fill(1),
+    bytes_sent: fill(700),
+    bytes_received: fill(1_500),
     hits: fill(3),
     workers_target: fill<number | null>(50),
     workers: fill<number | null>(50),

@@ -37,7 +37,14 @@ export type CountColumn = ColumnsOf<number>;
 export type LoadColumn = Exclude<ColumnsOf<number | null>, CountColumn>;
 
 /** Columns of counts. */
-export const COUNT_COLUMNS = valuesOf<CountColumn>({ issued: true, requests: true, requests_failed: true, hits: true });
+export const COUNT_COLUMNS = valuesOf<CountColumn>({
+  issued: true,
+  requests: true,
+  requests_failed: true,
+  bytes_sent: true,
+  bytes_received: true,
+  hits: true,
+});
 /** Columns from samples of the load and of the state store; null in buckets without a sample. */
 export const LOAD_COLUMNS = valuesOf<LoadColumn>({
   workers_target: true,

@@ -309,7 +309,9 @@ impl Aggregate {
                 }
             } else if self.is_warm_up(at) {
                 let failed = !request.successful && !request.is_cut_off();
-                self.timeline.request(charted.map(|done| at.min(done)), !failed);
+                let charted = charted.map(|done| at.min(done));
+                self.timeline.request(charted, !failed);
+                self.timeline.bytes(charted, request.bytes_sent, request.bytes_received);
             }
         }
         for authorization in &result.authorizations {
@@ -440,6 +442,7 @@ impl Aggregate {
             totals.received = totals.received.saturating_add(request.bytes_received);
         }
         self.timeline.request(charted, request.successful || request.is_cut_off());
+        self.timeline.bytes(charted, request.bytes_sent, request.bytes_received);
     }
 
     /// A request that succeeded and was counted just before ended at `at`; `charted` is its time in the charts.

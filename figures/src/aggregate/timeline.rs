@@ -59,6 +59,8 @@ struct Bucket {
     issuances_sum: u128,
     requests: u64,
     requests_failed: u64,
+    bytes_sent: u64,
+    bytes_received: u64,
     hits: u64,
     load: LoadBucket,
     /// What the state store held by its latest report, and when.
@@ -210,6 +212,14 @@ impl Timeline {
         }
     }
 
+    /// The bytes of an HTTP attempt that was counted just before.
+    pub(crate) fn bytes(&mut self, at_unix_ns: Option<u64>, sent: u64, received: u64) {
+        if let Some(bucket) = self.last_bucket(at_unix_ns) {
+            bucket.bytes_sent = bucket.bytes_sent.saturating_add(sent);
+            bucket.bytes_received = bucket.bytes_received.saturating_add(received);
+        }
+    }
+
     /// A validation that arrived at `at_unix_ns`.
     pub(crate) fn hit(&mut self, at_unix_ns: Option<u64>) {
         if let Some(bucket) = self.bucket(at_unix_ns) {
@@ -318,6 +328,8 @@ impl Timeline {
             series.issued.push(bucket.issued);
             series.requests.push(bucket.requests);
             series.requests_failed.push(bucket.requests_failed);
+            series.bytes_sent.push(bucket.bytes_sent);
+            series.bytes_received.push(bucket.bytes_received);
             series.hits.push(bucket.hits);
             let load = &bucket.load;
             series.workers_target.push(load.mean(load.workers_target));
@@ -486,6 +498,8 @@ impl Bucket {
             issuances_sum,
             requests,
             requests_failed,
+            bytes_sent: _,
+            bytes_received: _,
             hits,
             load,
             state: _,
@@ -512,6 +526,8 @@ impl Bucket {
         self.issuances_sum += other.issuances_sum;
         self.requests += other.requests;
         self.requests_failed += other.requests_failed;
+        self.bytes_sent = self.bytes_sent.saturating_add(other.bytes_sent);
+        self.bytes_received = self.bytes_received.saturating_add(other.bytes_received);
         self.hits += other.hits;
         self.load.merge(other.load);
         self.state = later(self.state, other.state);
@@ -554,11 +570,13 @@ mod tests {
         timeline.chain(Some(at(5) + 999_999_999), Chain::Revoke, true, 7_000_000);
         timeline.chain(Some(at(3)), Chain::Revoke, false, 1);
         timeline.request(Some(at(3)), false);
+        timeline.bytes(Some(at(3)), 700, 1_500);
         timeline.hit(Some(at(4)));
         let (series, _) = timeline.series(None);
         assert_eq!(series.at_unix_s, [START + 3, START + 4, START + 5]);
         assert_eq!(series.requests, [1, 0, 0]);
         assert_eq!(series.requests_failed, [1, 0, 0]);
+        assert_eq!((series.bytes_sent, series.bytes_received), (vec![700, 0, 0], vec![1_500, 0, 0]));
         assert_eq!(series.hits, [0, 1, 0]);
         let revoke = &series.chains[&Chain::Revoke];
         assert_eq!((&*revoke.count, &*revoke.failed), (&[1, 0, 1][..], &[1, 0, 0][..]));

@@ -25,6 +25,12 @@ pub struct Series {
     pub requests: Vec<u64>,
     /// Those of them that failed.
     pub requests_failed: Vec<u64>,
+    /// Bytes sent in them: heads and bodies of requests. Divide by `step_s` for a rate.
+    #[serde(default)]
+    pub bytes_sent: Vec<u64>,
+    /// Bytes received in them: bodies of answers.
+    #[serde(default)]
+    pub bytes_received: Vec<u64>,
     /// Validations that arrived.
     pub hits: Vec<u64>,
     /// Target number of workers; here and below null in buckets without a load sample.
@@ -69,6 +75,8 @@ impl Series {
             issued: Vec::new(),
             requests: Vec::new(),
             requests_failed: Vec::new(),
+            bytes_sent: Vec::new(),
+            bytes_received: Vec::new(),
             hits: Vec::new(),
             workers_target: Vec::new(),
             workers: Vec::new(),
