@@ -7,7 +7,7 @@ use std::time::Duration;
 use strum::{EnumCount, IntoStaticStr, VariantArray};
 use wec_acme::{Behaviour, KeyType};
 use wec_record::ChallengeType;
-use wec_record::plan::Count;
+use wec_record::plan::{Count, PlainScenarioValues};
 use wec_store::ValidationFault;
 
 use crate::choice::{Profile, RevocationReason};
@@ -25,21 +25,11 @@ pub struct Choices {
     pub name_kinds: Mix<NameKind>,
     /// Networks of the addresses in orders.
     pub ip_networks: Networks,
-    /// Share of new orders with the names of an earlier certificate, 0 to 1.
-    pub repeat_names: f64,
-    /// Share of certification requests with a common name, 0 to 1.
-    pub common_name: f64,
     /// The validity that new orders request; none: the CA chooses.
     pub validity: Option<Duration>,
-    /// Share of new orders for which an account is registered first, 0 to 1.
-    pub new_account: f64,
-    /// Share of new orders, and of the members of a fleet, that one and the same account has, 0 to 1.
-    pub largest_account: f64,
     /// The challenge types that the challenge server answers. Types that an authorization does not offer are
     /// skipped.
     pub challenges: Mix<ChallengeType>,
-    /// Share of validations that take a detour, 0 to 1: http-01 a redirect, dns-01 a CNAME.
-    pub detours: f64,
     /// Share of new orders of which one validation fails on purpose, 0 to 1.
     pub fail_validations: f64,
     /// Weights of the faults of these validations. One that the challenge type cannot have is not drawn.
@@ -48,8 +38,6 @@ pub struct Choices {
     pub key_types: Mix<KeyType>,
     /// Key types of new accounts.
     pub account_key_types: Mix<KeyType>,
-    /// Share of the authorization chain's orders left unfinished on purpose, 0 to 1.
-    pub abandon: f64,
     /// The step before which chains end.
     pub stop_before: Option<StopBefore>,
     /// How connections are shared.
@@ -68,6 +56,8 @@ pub struct Choices {
     pub refusals: Mix<Refusal>,
     /// The steps of the composed chain.
     pub steps: Steps,
+    /// Values that the plan records as they are, such as shares of orders.
+    pub plain: PlainScenarioValues,
 }
 
 impl Default for Choices {
@@ -78,18 +68,12 @@ impl Default for Choices {
             names: (1..=1).into(),
             name_kinds: Mix::even([NameKind::Plain]),
             ip_networks: Networks::default(),
-            repeat_names: 0.0,
-            common_name: 0.0,
             validity: None,
-            new_account: 0.0,
-            largest_account: 0.0,
             challenges: Mix::even(ChallengeType::STANDARD),
-            detours: 0.0,
             fail_validations: 0.0,
             validation_faults: Mix::even(ValidationFault::ALL),
             key_types: Mix::even([KeyType::P256]),
             account_key_types: Mix::even([KeyType::P256]),
-            abandon: 0.0,
             stop_before: None,
             connections: Connections::Shared,
             behaviours: Mix::even([Behaviour::Proper]),
@@ -99,6 +83,7 @@ impl Default for Choices {
             revoke_by_other_account: 0.0,
             refusals: Mix::even(Refusal::ALL),
             steps: Steps::default(),
+            plain: PlainScenarioValues::default(),
         }
     }
 }
@@ -115,12 +100,13 @@ impl Choices {
         }
         mistakes.extend(self.name_kinds.mistakes("kind of name"));
         for (what, value) in [
-            ("repeated names", self.repeat_names),
-            ("common names", self.common_name),
-            ("orders with a new account", self.new_account),
-            ("orders of the largest account", self.largest_account),
+            ("repeated names", self.plain.repeat_names),
+            ("common names", self.plain.common_name),
+            ("orders with a new account", self.plain.new_account),
+            ("orders of the largest account", self.plain.largest_account),
             ("orders with a failing validation", self.fail_validations),
-            ("validations with a detour", self.detours),
+            ("validations with a detour", self.plain.detours),
+            ("abandoned orders", self.plain.abandon),
         ] {
             if !(0.0..=1.0).contains(&value) {
                 mistakes.push(format!("{value} is not a share of {what}: give a number from 0 to 1"));
@@ -130,12 +116,6 @@ impl Choices {
         mistakes.extend(self.validation_faults.mistakes("validation fault"));
         mistakes.extend(self.key_types.mistakes("key type"));
         mistakes.extend(self.account_key_types.mistakes("account key type"));
-        if !(0.0..=1.0).contains(&self.abandon) {
-            mistakes.push(format!(
-                "{} is not a share of abandoned orders: give a number from 0 to 1",
-                self.abandon
-            ));
-        }
         mistakes.extend(self.behaviours.mistakes("behaviour"));
         mistakes.extend(self.profiles.mistakes("profile"));
         mistakes.extend(self.revocation_reasons.mistakes("revocation reason"));

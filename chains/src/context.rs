@@ -126,6 +126,7 @@ impl Policy {
 mod tests {
     use wec_acme::KeyType;
     use wec_record::ChallengeType;
+    use wec_record::plan::PlainScenarioValues;
 
     use super::*;
     use crate::mix::Mix;
@@ -141,9 +142,9 @@ mod tests {
             names: (0..=2).into(),
             challenges: Mix::new(vec![(ChallengeType::Http01, 0.0)]),
             key_types: Mix::even([KeyType::Rsa3072]),
-            abandon: -0.1,
             revocation_reasons: Mix::new(Vec::new()),
             revoke_by_certificate_key: 1.5,
+            plain: PlainScenarioValues { abandon: -0.1, ..PlainScenarioValues::default() },
             ..Choices::default()
         };
         let policy = Policy { choices, ..Policy::under("wec..test") };

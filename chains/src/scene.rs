@@ -81,7 +81,7 @@ impl Scene<'_> {
         let (policy, state) = (&context.policy, &context.state);
         let provable =
             |types: &[ChallengeType]| policy.choices.challenges.items().any(|kind| types.contains(&kind));
-        if self.draws(policy.choices.repeat_names)
+        if self.draws(policy.choices.plain.repeat_names)
             && let Some(names) = state.names_of_a_certificate()
             && names.iter().all(|name| provable(Identifier::of(name).challenge_types()))
         {

@@ -165,7 +165,7 @@ async fn prove(
         },
     };
     // A validation that must fail has no detour.
-    let data = match must_fail.is_none() && scene.draws(scene.context.policy.choices.detours) {
+    let data = match must_fail.is_none() && scene.draws(scene.context.policy.choices.plain.detours) {
         true => detour(data),
         false => vec![data],
     };
@@ -239,7 +239,7 @@ pub(crate) async fn issue(
     order: &Order,
     names: &[String],
 ) -> Result<NewCertificate, Failure> {
-    let with_common_name = scene.draws(scene.context.policy.choices.common_name);
+    let with_common_name = scene.draws(scene.context.policy.choices.plain.common_name);
     let context = scene.context;
     let Scene { trace, rng, .. } = scene;
     let policy = &context.policy;

@@ -130,9 +130,15 @@ fn object_of<T: ToSchema>(names: impl IntoIterator<Item = &'static str>, require
 pub fn require_what_is_written(document: &mut Document) {
     let schemas = document.components.iter_mut().flat_map(|components| &mut components.schemas);
     for (name, schema) in schemas.filter(|(name, _)| !name.ends_with(PATCH)) {
-        if let RefOr::T(Schema::Object(object)) = schema {
-            let written = object.properties.keys().cloned();
-            object.required = written.filter(|key| !LEFT_OUT.contains(&(name, key))).collect();
+        let parts = match schema {
+            RefOr::T(Schema::AllOf(all)) => all.items.as_mut_slice(),
+            schema => std::slice::from_mut(schema),
+        };
+        for part in parts {
+            if let RefOr::T(Schema::Object(object)) = part {
+                let written = object.properties.keys().cloned();
+                object.required = written.filter(|key| !LEFT_OUT.contains(&(name, key))).collect();
+            }
         }
     }
 }

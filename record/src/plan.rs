@@ -4,6 +4,7 @@
 //! file are read in the requester. The plan contains no secrets.
 
 mod choices;
+mod plain;
 mod read;
 mod values;
 
@@ -17,6 +18,7 @@ use utoipa::ToSchema;
 use crate::{Object, Threshold};
 
 pub use self::choices::{Connections, HttpVersion, OnFailure, StopBefore};
+pub use self::plain::{PlainScenarioValues, PlainValues};
 pub use self::read::lenient;
 pub(crate) use self::read::shown_url;
 pub use self::values::{Count, Shares, Span, Time, Weights};
@@ -55,21 +57,13 @@ pub struct Plan {
     pub request_id_header: String,
     /// PEM file with the CA certificates that issued certificates must chain to.
     pub issuer_root: Option<String>,
-    /// How long challenge data stays after its authorization has become final.
-    #[schema(value_type = String)]
-    pub challenge_linger: Time,
     /// The scenarios, ordered by name.
     pub scenarios: Vec<Scenario>,
     /// Time from the run's start whose results are in no figure and no verdict.
     #[schema(value_type = String)]
     pub warm_up: Time,
-    /// Time from the last start of an iteration to the interruption of running ones.
-    #[schema(value_type = String)]
-    pub graceful_stop: Time,
     /// Hard limits on the objects that the run makes.
     pub limits: Limits,
-    /// The domain under which the run creates names.
-    pub base_domain: String,
     /// The HTTP version for the CA.
     pub http: HttpVersion,
     /// Contacts of new accounts.
@@ -82,13 +76,8 @@ pub struct Plan {
     pub listen: Listen,
     /// The CAA records that the requester's DNS has by rule; empty without any.
     pub caa: String,
-    /// Connections to the CA per runtime.
-    pub max_connections: usize,
     /// How connections to the CA's servers are made.
     pub dialling: Dialling,
-    /// Time limit of one request.
-    #[schema(value_type = String)]
-    pub request_timeout: Time,
     /// The wait before the first poll.
     #[schema(value_type = String)]
     pub poll_interval: Time,
@@ -104,11 +93,12 @@ pub struct Plan {
     pub threads: usize,
     /// Above these bounds the load tester itself counts as the limit.
     pub bounds: Bounds,
-    /// Whether a run limited by the load tester ends with its own exit code.
-    pub strict: bool,
     /// The conditions for the run to pass.
     #[schema(value_type = Vec<String>)]
     pub thresholds: Vec<Threshold>,
+    /// Values that the run uses as they are recorded.
+    #[serde(flatten)]
+    pub plain: PlainValues,
     /// Keys that later versions wrote.
     #[serde(flatten)]
     #[schema(ignore)]
@@ -221,22 +211,12 @@ pub struct Scenario {
     pub name_kinds: Shares,
     /// Networks of the addresses in orders, of each family one.
     pub ip_networks: String,
-    /// Share of orders with the names of an earlier certificate, 0 to 1.
-    pub repeat_names: f64,
-    /// Share of certification requests with a common name, 0 to 1.
-    pub common_name: f64,
     /// The validity that new orders request; none: the CA chooses.
     #[schema(value_type = Option<String>)]
     pub validity: Option<Time>,
-    /// Share of new orders for which an account is registered first, 0 to 1.
-    pub new_account: f64,
-    /// Share of new orders, and of the members of a fleet, that one and the same account has, 0 to 1.
-    pub largest_account: f64,
     /// Weights of the challenge types.
     #[schema(value_type = String)]
     pub challenge_types: Shares,
-    /// Share of validations that take a detour, 0 to 1: http-01 a redirect, dns-01 a CNAME.
-    pub detours: f64,
     /// Share of new orders of which one validation fails on purpose, 0 to 1.
     pub fail_validations: f64,
     /// Weights of the faults of these validations.
@@ -253,8 +233,6 @@ pub struct Scenario {
     /// Weights of the behaviours of the chains' clients.
     #[schema(value_type = String)]
     pub behaviours: Shares,
-    /// Share of new orders left unfinished on purpose, 0 to 1.
-    pub abandon: f64,
     /// Chains end before this step.
     pub stop_before: Option<StopBefore>,
     /// Weights of the certificate profiles of new orders; `default` means no profile.
@@ -274,6 +252,9 @@ pub struct Scenario {
     pub steps: String,
     /// What workers do after a failure of the CA or the network.
     pub on_failure: OnFailure,
+    /// Values that the chains use as they are recorded.
+    #[serde(flatten)]
+    pub plain: PlainScenarioValues,
     /// Keys that later versions wrote. Filled when a log is read, because serde cannot separate them from the
     /// keys of `load`.
     #[serde(flatten, skip_deserializing)]

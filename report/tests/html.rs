@@ -17,7 +17,8 @@ const HOSTILE: &str = "</style></pre><script>alert('1')</script>\" onload=\"aler
 /// A minute of a run in which every text is hostile.
 fn hostile_run() -> Aggregate {
     let text = || HOSTILE.to_owned();
-    let mut plan = wec_record::Plan { directory: text(), base_domain: text(), ..wec_record::Plan::default() };
+    let mut plan = wec_record::Plan { directory: text(), ..wec_record::Plan::default() };
+    plan.plain.base_domain = text();
     plan.scenarios.push(wec_record::plan::Scenario { name: text(), ..Default::default() });
     plan.thresholds.push("chain{failed} < 1%".parse().expect("a threshold"));
     let stamp =

@@ -1,8 +1,8 @@
 //! Reads a plan from flags, environment variables and a file.
 //!
 //! [`keys`] is the table of all keys. [`flags`] makes a command's flags from it, [`Settings`] collects the
-//! given values and all errors, [`plan`] and [`scenario`] read them into a [`Plan`](crate::Plan), and
-//! [`schema`] describes files for editors. To add a key: an entry in the table, and a line that reads it.
+//! given values and all errors, the rows, [`plan`] and [`scenario`] read them into a [`Plan`](crate::Plan), and
+//! [`schema`] describes files for editors. `docs/adding-a-key.md` has the steps for another key.
 
 mod client;
 mod contact;
@@ -11,6 +11,7 @@ mod file;
 pub mod flags;
 pub mod keys;
 mod named_chains;
+mod plain;
 pub mod plan;
 pub mod scenario;
 mod schema;

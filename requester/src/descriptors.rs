@@ -28,7 +28,7 @@ fn workers(plan: &Plan) -> u64 {
 
 /// Largest number of connections to the CA.
 fn connections(plan: &Plan) -> u64 {
-    let (threads, most) = (plan.threads as u64, plan.max_connections as u64);
+    let (threads, most) = (plan.threads as u64, plan.plain.max_connections as u64);
     let shared = if plan.http == HttpVersion::Http2 { threads } else { threads.saturating_mul(most) };
     let of = |scenario: &&crate::scenario::Scenario| scenario.load.workers().peak() as u64;
     let (sharing, apart): (Vec<_>, Vec<_>) =

@@ -10,7 +10,7 @@ use std::time::Duration;
 use url::Url;
 use wec_acme::{ClientCertificate, Correlation, Dialling, ExternalAccount, HttpVersion, Policy};
 use wec_board::{Session, StagePoint, Target};
-use wec_record::plan::{Limits, RateUnit};
+use wec_record::plan::{Limits, PlainValues, RateUnit};
 use wec_record::{Chain, Threshold};
 use wec_store::challenge::CaaRules;
 
@@ -31,18 +31,12 @@ pub struct Plan {
     pub client: ClientIdentity,
     /// PEM file with the CA certificates that issued certificates must chain to.
     pub issuer_root: Option<PathBuf>,
-    /// How long challenge data stays after its authorization has become final.
-    pub challenge_linger: Duration,
     /// The scenarios, ordered by name; at least one.
     pub scenarios: Vec<Scenario>,
     /// Time from the run's start whose results are in no figure and no verdict.
     pub warm_up: Duration,
-    /// Time from the last start of an iteration to the interruption of running ones.
-    pub graceful_stop: Duration,
     /// Hard limits on the objects that the run makes.
     pub limits: Limits,
-    /// The domain under which the run creates names.
-    pub base_domain: String,
     /// The HTTP version for the CA.
     pub http: HttpVersion,
     /// Contacts of new accounts.
@@ -61,24 +55,20 @@ pub struct Plan {
     pub listen: Listen,
     /// The CAA records that this process's DNS has by rule.
     pub caa: CaaRules,
-    /// Connections to the CA per runtime.
-    pub max_connections: usize,
     /// How connections to the CA's servers are made.
     pub dialling: Dialling,
-    /// Time limit of one request.
-    pub request_timeout: Duration,
     /// Limits on polls and retries.
     pub patience: Patience,
     /// Number of runtimes.
     pub threads: usize,
     /// Above these bounds the load tester itself counts as the limit.
     pub bounds: Bounds,
-    /// Whether a run limited by the load tester ends with its own exit code.
-    pub strict: bool,
     /// The user's permissions for the target.
     pub permission: Permission,
     /// The conditions for the run to pass; they are in the log's header, and a replay takes them from there.
     pub thresholds: Vec<Threshold>,
+    /// Values that rows of the table of keys read, and that the log records as they are.
+    pub plain: PlainValues,
 }
 
 /// The challenge store.
@@ -109,7 +99,7 @@ impl Plan {
     pub fn challenge_ttl(&self) -> Duration {
         let names = self.scenarios.iter().map(|scenario| scenario.choices.names.most()).max().unwrap_or(1);
         let polls = self.patience.poll_timeout.saturating_mul(names.max(1));
-        [self.request_timeout, self.challenge_linger, Duration::from_secs(60)]
+        [self.plain.request_timeout.0, self.plain.challenge_linger.0, Duration::from_secs(60)]
             .into_iter()
             .fold(polls, Duration::saturating_add)
     }

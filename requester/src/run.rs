@@ -150,7 +150,7 @@ impl Requester {
             )
         });
         let set = ScenarioSet { scenarios: scenarios.collect(), ended: tell_ended };
-        let (linger, remover) = Linger::start(plan.challenge_linger, Arc::clone(&parts.challenges));
+        let (linger, remover) = Linger::start(plan.plain.challenge_linger.0, Arc::clone(&parts.challenges));
         let watch = Watch::new(parts.clock, threads);
         let certificate_keys = Arc::clone(&keys.certificates);
         let equipment = Equipment { keys, checker, linger, right: membership.right().deadline() };
@@ -199,7 +199,7 @@ impl Requester {
                 acknowledged: Arc::clone(&acknowledged),
                 demands: Arc::clone(&demands),
                 clock: parts.clock,
-                graceful_stop: plan.graceful_stop,
+                graceful_stop: plan.plain.graceful_stop.0,
                 over: Arc::clone(&tell_over),
                 ended: ended.clone(),
                 ready_unix_ns: Arc::clone(&first_share),
@@ -217,7 +217,7 @@ impl Requester {
             reporter,
             keys: certificate_keys,
             remover,
-            challenge_linger: plan.challenge_linger,
+            challenge_linger: plan.plain.challenge_linger.0,
             over,
             ended,
             stop,

@@ -357,7 +357,7 @@ impl Remote {
         let Ended { run, iterations, limits, health, state } = ended;
         state?;
         let succeeded = self.sink.as_ref().map_or(0, |sink| sink.succeeded.load(Ordering::Relaxed));
-        let (shared, strict) = (self.shared, plan.strict);
+        let (shared, strict) = (self.shared, plan.plain.strict);
         let analytics = redacted(&self.options.analytics);
         Ok(Delivered { run, iterations, succeeded, shared, health, analytics, limits, strict })
     }

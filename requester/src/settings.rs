@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 pub use self::key::{Key, KeyKind, KeyPlace};
-pub(crate) use self::key::{LOAD, key};
+pub(crate) use self::key::{LOAD, Reads, key, put};
 pub(crate) use self::suggestion::{nearest, with_nearest};
 
 /// The origin of a value.

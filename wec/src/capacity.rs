@@ -52,7 +52,7 @@ pub(crate) async fn capacity(options: Options, stop: Stop) -> anyhow::Result<Exi
     let found = run_search(&search, &plan, &output, &stop).await;
     output.leave_failure(&found);
     let (findings, ended) = found?;
-    let exit = exit(&findings, plan.strict, &stop);
+    let exit = exit(&findings, plan.plain.strict, &stop);
     let told = Report { search: &search, plan: &plan, findings: &findings, ended: &ended, exit };
     let text = |style: TextStyle| told.text(style);
     output.leave("what was found", || told.junit(), &ended.log, text, &told.json())?;

@@ -75,7 +75,7 @@ pub(crate) async fn demo(options: Options, stop: Stop) -> anyhow::Result<Exit> {
     plan.cacert = Some(root);
     plan.state = format!("sqlite://{}", folder.path().join("state.sqlite").display());
     // The built-in CA validates once and decides by that.
-    plan.challenge_linger = Duration::ZERO;
+    plan.plain.challenge_linger = Duration::ZERO.into();
     let notes = vec![
         "a demonstration: the built-in CA answers slowly on purpose; the figures are not those of a real CA"
             .to_owned(),

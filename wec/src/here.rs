@@ -529,7 +529,7 @@ fn no_verdict(snapshot: &Snapshot, plan: &Plan, stop: &Stop) -> Option<(Exit, &'
     let dropped = snapshot.generator.dropped_share.is_some_and(|share| share > plan.bounds.dropped);
     if stop.by_signal() {
         Some((Exit::Interrupted, "the run was interrupted: a partial run has no verdict"))
-    } else if plan.strict && (snapshot.generator.limited || dropped) {
+    } else if plan.plain.strict && (snapshot.generator.limited || dropped) {
         let why = "the run was generator-limited, which --strict does not allow";
         Some((Exit::GeneratorLimited, why))
     } else {

@@ -124,7 +124,7 @@ pub(crate) async fn trial(options: Options, stop: Stop) -> anyhow::Result<Exit> 
     plan.cacert = Some(root.clone());
     plan.state = format!("sqlite://{}", folder.path().join("state.sqlite").display());
     // Both validate once and decide by that.
-    plan.challenge_linger = Duration::ZERO;
+    plan.plain.challenge_linger = Duration::ZERO.into();
     let notes = vec![format!("the CA is started for this run at {directory}, and stopped after it")];
     stop.unless_stopped(ready(&mut started.server, &plan)).await?;
     let outcome = here::run(Here { plan, output, notes, when_limited: "" }, stop).await;

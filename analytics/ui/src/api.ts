@@ -2016,12 +2016,7 @@ export interface components {
             tls_ns: components["schemas"]["Timing"];
         };
         /** @description A validated run: the target, the load and the settings. Keys missing in a log have their defaults. */
-        Plan: {
-            /**
-             * @description The domain under which the run creates names.
-             * @default
-             */
-            base_domain: string;
+        Plan: components["schemas"]["PlanValues"] & {
             /**
              * @description Above these bounds the load tester itself counts as the limit.
              * @default {
@@ -2044,11 +2039,6 @@ export interface components {
              * @default null
              */
             cacert: string | null;
-            /**
-             * @description How long challenge data stays after its authorization has become final.
-             * @default 0s
-             */
-            challenge_linger: string;
             /**
              * @description Path from which the certificate shown in TLS handshakes was read.
              * @default null
@@ -2078,11 +2068,6 @@ export interface components {
              * @default null
              */
             eab: string | null;
-            /**
-             * @description Time from the last start of an iteration to the interruption of running ones.
-             * @default 0s
-             */
-            graceful_stop: string;
             /**
              * @description The HTTP version for the CA.
              * @default
@@ -2117,11 +2102,6 @@ export interface components {
              */
             listen: components["schemas"]["PlanListen"];
             /**
-             * @description Connections to the CA per runtime.
-             * @default 0
-             */
-            max_connections: number;
-            /**
              * Format: int32
              * @description Retries of a request that the CA refused with 429 or 503 and a Retry-After.
              * @default 0
@@ -2148,11 +2128,6 @@ export interface components {
              */
             request_id_header: string;
             /**
-             * @description Time limit of one request.
-             * @default 0s
-             */
-            request_timeout: string;
-            /**
              * @description The scenarios, ordered by name.
              * @default []
              */
@@ -2163,11 +2138,6 @@ export interface components {
              * @default 0
              */
             seed: number;
-            /**
-             * @description Whether a run limited by the load tester ends with its own exit code.
-             * @default false
-             */
-            strict: boolean;
             /**
              * @description Number of runtimes.
              * @default 0
@@ -2411,170 +2381,173 @@ export interface components {
          */
         PlanRateUnit: "chains" | "requests";
         /** @description One load of a run. */
-        PlanScenario: components["schemas"]["PlanLoad"] & {
-            /**
-             * Format: double
-             * @description Share of new orders left unfinished on purpose, 0 to 1.
-             * @default 0
-             */
-            abandon?: number;
+        PlanScenario: components["schemas"]["PlanLoad"] & components["schemas"]["PlanScenarioValues"] & {
             /**
              * @description Weights of the key types of accounts.
              * @default
              */
-            account_key_types?: string;
+            account_key_types: string;
             /**
              * @description The scenario whose end it waits for.
              * @default null
              */
-            after?: string | null;
+            after: string | null;
             /**
              * @description Weights of the behaviours of the chains' clients.
              * @default
              */
-            behaviours?: string;
+            behaviours: string;
             /**
              * @description Weights of the challenge types.
              * @default
              */
-            challenge_types?: string;
-            /**
-             * Format: double
-             * @description Share of certification requests with a common name, 0 to 1.
-             * @default 0
-             */
-            common_name?: number;
+            challenge_types: string;
             /**
              * @description How connections to the CA are shared.
              * @default
              */
-            connections?: components["schemas"]["PlanConnections"];
-            /**
-             * Format: double
-             * @description Share of validations that take a detour, 0 to 1: http-01 a redirect, dns-01 a CNAME.
-             * @default 0
-             */
-            detours?: number;
+            connections: components["schemas"]["PlanConnections"];
             /**
              * Format: double
              * @description Share of new orders of which one validation fails on purpose, 0 to 1.
              * @default 0
              */
-            fail_validations?: number;
+            fail_validations: number;
             /**
              * @description Networks of the addresses in orders, of each family one.
              * @default
              */
-            ip_networks?: string;
+            ip_networks: string;
             /**
              * @description Weights of the key types of certificates.
              * @default
              */
-            key_types?: string;
-            /**
-             * Format: double
-             * @description Share of new orders, and of the members of a fleet, that one and the same account has, 0 to 1.
-             * @default 0
-             */
-            largest_account?: number;
+            key_types: string;
             /**
              * @description Unique in the plan.
              * @default
              */
-            name?: string;
+            name: string;
             /**
              * @description Weights of the kinds of names.
              * @default
              */
-            name_kinds?: string;
+            name_kinds: string;
             /**
              * @description Number of names in an order: `1..5`, or weights, `1:70,2:20`.
              * @default null
              */
-            names_per_order?: string | null;
-            /**
-             * Format: double
-             * @description Share of new orders for which an account is registered first, 0 to 1.
-             * @default 0
-             */
-            new_account?: number;
+            names_per_order: string | null;
             /**
              * @description What workers do after a failure of the CA or the network.
              * @default
              */
-            on_failure?: components["schemas"]["PlanOnFailure"];
+            on_failure: components["schemas"]["PlanOnFailure"];
             /**
              * @description Weights of the certificate profiles of new orders; `default` means no profile.
              * @default
              */
-            profile?: string;
+            profile: string;
             /**
              * @description Weights of the requests of the refusals chain.
              * @default
              */
-            refusals?: string;
-            /**
-             * Format: double
-             * @description Share of orders with the names of an earlier certificate, 0 to 1.
-             * @default 0
-             */
-            repeat_names?: number;
+            refusals: string;
             /**
              * Format: double
              * @description Share of revocations signed with the certificate's key, 0 to 1.
              * @default 0
              */
-            revoke_by_certificate_key?: number;
+            revoke_by_certificate_key: number;
             /**
              * Format: double
              * @description Share of revocations by another account with authorizations for all names, 0 to 1.
              * @default 0
              */
-            revoke_by_other_account?: number;
+            revoke_by_other_account: number;
             /**
              * @description Weights of the reasons of revocations; `none` means no reason.
              * @default
              */
-            revoke_reasons?: string;
+            revoke_reasons: string;
             /**
              * @description Longest time from its start to the start of its last iteration, without pauses.
              * @default 0s
              */
-            run_time?: string;
+            run_time: string;
             /**
              * @description Start time: after the run's start, or after the end of `after`.
              * @default 0s
              */
-            start_at?: string;
+            start_at: string;
             /**
              * @description The steps of the chain composed; empty without one.
              * @default
              */
-            steps?: string;
+            steps: string;
             /** @default null */
-            stop_before?: components["schemas"]["PlanStopBefore"] | null;
+            stop_before: components["schemas"]["PlanStopBefore"] | null;
             /**
              * @description Pause between two iterations of one worker: `1s..5s`.
              * @default null
              */
-            think_time?: string | null;
+            think_time: string | null;
             /**
              * @description Weights of the faults of these validations.
              * @default
              */
-            validation_faults?: string;
+            validation_faults: string;
             /**
              * @description The validity that new orders request; none: the CA chooses.
              * @default null
              */
-            validity?: string | null;
+            validity: string | null;
             /**
              * @description Weights of chains in the picker.
              * @default {}
              */
-            weights?: {
+            weights: {
                 [key: string]: number;
             };
+        };
+        /** @description Values of a scenario. Shares are 0 to 1. */
+        PlanScenarioValues: {
+            /**
+             * Format: double
+             * @description Share of new orders left unfinished on purpose.
+             * @default 0
+             */
+            abandon: number;
+            /**
+             * Format: double
+             * @description Share of certification requests with a common name.
+             * @default 0
+             */
+            common_name: number;
+            /**
+             * Format: double
+             * @description Share of validations that take a detour: http-01 a redirect, dns-01 a CNAME.
+             * @default 0
+             */
+            detours: number;
+            /**
+             * Format: double
+             * @description Share of new orders, and of the members of a fleet, that one and the same account has.
+             * @default 0
+             */
+            largest_account: number;
+            /**
+             * Format: double
+             * @description Share of new orders for which an account is registered first.
+             * @default 0
+             */
+            new_account: number;
+            /**
+             * Format: double
+             * @description Share of orders with the names of an earlier certificate.
+             * @default 0
+             */
+            repeat_names: number;
         };
         /** @description A period in which a load changes linearly. */
         PlanStage: {
@@ -2593,6 +2566,39 @@ export interface components {
         PlanState: "ready" | "running" | "stopping" | "stopped" | "aborted" | "error";
         /** @description The step before which chains end. */
         PlanStopBefore: components["schemas"]["KnownPlanStopBefore"] | string;
+        /** @description Values of the whole plan. */
+        PlanValues: {
+            /**
+             * @description The domain under which the run creates names.
+             * @default
+             */
+            base_domain: string;
+            /**
+             * @description How long challenge data stays after its authorization has become final.
+             * @default 0s
+             */
+            challenge_linger: string;
+            /**
+             * @description Time from the last start of an iteration to the interruption of running ones.
+             * @default 0s
+             */
+            graceful_stop: string;
+            /**
+             * @description Connections to the CA per runtime.
+             * @default 0
+             */
+            max_connections: number;
+            /**
+             * @description Time limit of one request.
+             * @default 0s
+             */
+            request_timeout: string;
+            /**
+             * @description Whether a run limited by the load tester ends with its own exit code.
+             * @default false
+             */
+            strict: boolean;
+        };
         /** @description A planned session: what it runs, on which agents, and the state of its life. */
         PlanView: {
             /** @description The agents that it is meant for. */
@@ -4496,9 +4502,11 @@ export type PlanLoad = components['schemas']['PlanLoad'];
 export type PlanOnFailure = components['schemas']['PlanOnFailure'];
 export type PlanRateUnit = components['schemas']['PlanRateUnit'];
 export type PlanScenario = components['schemas']['PlanScenario'];
+export type PlanScenarioValues = components['schemas']['PlanScenarioValues'];
 export type PlanStage = components['schemas']['PlanStage'];
 export type PlanState = components['schemas']['PlanState'];
 export type PlanStopBefore = components['schemas']['PlanStopBefore'];
+export type PlanValues = components['schemas']['PlanValues'];
 export type PlanView = components['schemas']['PlanView'];
 export type ProfileFigures = components['schemas']['ProfileFigures'];
 export type Reach = components['schemas']['Reach'];

@@ -28,7 +28,7 @@ pub(crate) async fn run(scene: &mut Scene<'_>) -> Result<Outcome, Failure> {
     let names = scene.new_names();
     scene.draw_profile();
     let order = steps::new_order(scene, &registration.account, &names, None).await?;
-    if scene.draws(policy.choices.abandon) {
+    if scene.draws(policy.choices.plain.abandon) {
         // Half of them also fetch an authorization.
         if let Some(url) = order.authorizations.first().filter(|_| scene.rng.random_bool(0.5)) {
             context.client.authorization(scene.trace, &registration.account, url).await?;

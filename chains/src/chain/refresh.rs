@@ -64,13 +64,14 @@ async fn of_member(scene: &mut Scene<'_>, member: Member) -> Result<Outcome, Fai
     let context = scene.context;
     let policy = &context.policy;
     let Some(room) = context.state.reserve(Object::Certificate) else { return Ok(Outcome::NothingToDo) };
-    let registration = match policy.members.account(member, &context.state, policy.choices.largest_account) {
-        Some(registration) => registration,
-        None => match registration::register(scene).await? {
+    let registration =
+        match policy.members.account(member, &context.state, policy.choices.plain.largest_account) {
             Some(registration) => registration,
-            None => return Ok(Outcome::NothingToDo),
-        },
-    };
+            None => match registration::register(scene).await? {
+                Some(registration) => registration,
+                None => return Ok(Outcome::NothingToDo),
+            },
+        };
     let account = &registration.account;
     scene.signer = Some(registration.clone());
     let names = scene.names_of(member);

@@ -25,13 +25,13 @@ pub(crate) async fn run(scene: &mut Scene<'_>) -> Result<Outcome, Failure> {
 /// The account of a new order: for the policy's share of orders a new one, else a stored one, which for another share is
 /// the largest account; none if there is none.
 pub(super) async fn of_new_order(scene: &mut Scene<'_>) -> Result<Option<Arc<Registration>>, Failure> {
-    if scene.draws(scene.context.policy.choices.new_account)
+    if scene.draws(scene.context.policy.choices.plain.new_account)
         && let Some(registration) = Box::pin(register(scene)).await?
     {
         return Ok(Some(registration));
     }
     let state = &scene.context.state;
-    if scene.draws(scene.context.policy.choices.largest_account) {
+    if scene.draws(scene.context.policy.choices.plain.largest_account) {
         return Ok(state.oldest_registration());
     }
     Ok(state.registration())

@@ -45,7 +45,7 @@ async fn takes_detours(worker: &mut Worker, answering: &Answering) {
     for challenge in [ChallengeType::Http01, ChallengeType::Dns01] {
         worker.policy(|policy| {
             policy.choices.challenges = Mix::even([challenge]);
-            policy.choices.detours = 1.0;
+            policy.choices.plain.detours = 1.0;
         });
         let before = answering.answered(challenge);
         worker.succeed(Chain::Authorization).await;

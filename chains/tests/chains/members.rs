@@ -67,7 +67,7 @@ async fn without_an_account_the_first_member_registers_one() {
 #[tokio::test]
 async fn one_account_can_have_most_orders() {
     let ca = null_ca(Config::default());
-    let mut worker = worker(&ca, |_, policy| policy.choices.largest_account = 0.7).await;
+    let mut worker = worker(&ca, |_, policy| policy.choices.plain.largest_account = 0.7).await;
     for _ in 0..8 {
         worker.succeed(Chain::Registration).await;
     }

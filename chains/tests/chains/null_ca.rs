@@ -272,7 +272,7 @@ async fn a_challenge_type_of_weight_zero_is_not_used() {
 #[tokio::test]
 async fn an_abandoned_order_is_a_success_that_stores_nothing() {
     let ca = null_ca(Config::default());
-    let mut worker = worker(&ca, |_, policy| policy.choices.abandon = 1.0).await;
+    let mut worker = worker(&ca, |_, policy| policy.choices.plain.abandon = 1.0).await;
     worker.succeed(Chain::Registration).await;
     let mut seen = std::collections::BTreeSet::new();
     while seen.len() < 2 {
@@ -284,7 +284,7 @@ async fn an_abandoned_order_is_a_success_that_stores_nothing() {
     assert!(seen.iter().eq(left.iter()), "{seen:?}");
     assert_eq!(worker.context.state.counts().authorizations, 0);
 
-    worker.policy(|policy| policy.choices.abandon = 0.0);
+    worker.policy(|policy| policy.choices.plain.abandon = 0.0);
     assert!(!worker.succeed(Chain::Authorization).await.abandoned);
 }
 

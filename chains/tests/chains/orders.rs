@@ -70,13 +70,13 @@ async fn a_repeated_order_has_the_names_of_a_certificate() {
     let ca = null_ca(Config::default());
     let mut worker = worker(&ca, |_, policy| {
         policy.choices.names = (2..=2).into();
-        policy.choices.common_name = 1.0;
+        policy.choices.plain.common_name = 1.0;
     })
     .await;
     for chain in [Chain::Registration, Chain::Authorization, Chain::Certificate] {
         worker.succeed(chain).await;
     }
-    worker.policy(|policy| policy.choices.repeat_names = 1.0);
+    worker.policy(|policy| policy.choices.plain.repeat_names = 1.0);
     worker.succeed(Chain::Authorization).await;
     worker.succeed(Chain::Certificate).await;
     let claims = [(); 2].map(|()| worker.context.state.claim_certificate().unwrap());
@@ -110,7 +110,7 @@ async fn new_accounts_are_bound_to_each_external_account() {
 #[tokio::test]
 async fn each_order_can_have_its_own_account() {
     let ca = null_ca(Config::default());
-    let mut worker = worker(&ca, |_, policy| policy.choices.new_account = 1.0).await;
+    let mut worker = worker(&ca, |_, policy| policy.choices.plain.new_account = 1.0).await;
     worker.succeed(Chain::Registration).await;
     for _ in 0..3 {
         assert_eq!(
@@ -140,7 +140,7 @@ async fn pebble_issues_for_every_kind_of_name() {
     let pebble = answering.pebble(PebbleOptions::default()).await;
     let roots = Roots::Pem(pebble.ca_pem().unwrap());
     let mut worker = Worker::of(&pebble.directory_url(), roots, challenges, |_, policy| {
-        policy.choices.common_name = 0.5;
+        policy.choices.plain.common_name = 0.5;
     })
     .await;
     worker.succeed(Chain::Registration).await;

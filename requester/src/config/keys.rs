@@ -2,8 +2,9 @@
 //!
 //! One entry defines the flag with its place in `--help`, the environment variable, the key of a file, and
 //! the entry of the JSON schema and of `docs/reference/flags.md`. A key that only one executor has is in the file of
-//! the executor ([`executor::own_keys`]). The values are read in [`super::plan`],
-//! [`super::scenario`] and, for a search, in `wec capacity`; a test there finds a key that is never read.
+//! the executor ([`executor::own_keys`]). A row whose value the log records in the form in which the run uses it reads
+//! it, too; the others are read in [`super::plan`], [`super::scenario`] and, for a search, in `wec capacity`; a test there
+//! finds a key that is never read.
 
 use std::sync::LazyLock;
 
@@ -11,7 +12,8 @@ use crate::executor;
 use crate::settings::KeyKind::{
     Bool, List, Number, OneOf, Repeated, Stages, Text, Thresholds, Weights, Whole,
 };
-use crate::settings::{Key, KeyKind, KeyPlace, LOAD, key, key as plan};
+use crate::settings::values::{any_duration, any_share, boolean, domain, duration, whole};
+use crate::settings::{Key, KeyKind, KeyPlace, LOAD, key, key as plan, put};
 
 /// Prefix of the keys of a search; a dot follows.
 pub(super) const CAPACITY: &str = "capacity";
@@ -81,7 +83,8 @@ static COMMON: &[Key] = &[
     plan("warm_up", "TIME", Text, LOAD,
         "Time from the run's start that figures, thresholds and the verdict leave out; its load is driven, logged and drawn: 2m [default: none]").sets_load(),
     plan("graceful_stop", "TIME", Text, LOAD,
-        "How long running chains may take to finish after the end [default: 30s]"),
+        "How long running chains may take to finish after the end [default: 30s]")
+            .of_plan("30s", |to, text| put(&mut to.graceful_stop, duration(text))),
     scenario("on_failure", "HOW", OneOf(&["back-off", "hammer"]), LOAD,
         "What workers do after failures of the CA or the network: back-off (wait longer after each), or hammer (continue at once) [default: back-off]"),
     plan("seed", "N", Whole, LOAD,
@@ -119,21 +122,27 @@ static COMMON: &[Key] = &[
         "Networks of the addresses in orders, one for each family: 10.0.0.0/8,fd00::/64 [default: \
          127.0.0.1/32,::1/128]"),
     scenario("repeat_names", "SHARE", Number, CHAINS,
-        "Share of new orders with the names of an earlier certificate: 10% [default: none]"),
+        "Share of new orders with the names of an earlier certificate: 10% [default: none]")
+            .of_scenario("0", |to, text| put(&mut to.repeat_names, any_share(text))),
     scenario("common_name", "SHARE", Number, CHAINS,
-        "Share of the certification requests whose subject has the first name as its common name [default: none]"),
+        "Share of the certification requests whose subject has the first name as its common name [default: none]")
+            .of_scenario("0", |to, text| put(&mut to.common_name, any_share(text))),
     scenario("validity", "TIME", Text, CHAINS,
         "Request certificates that end after this time, by notBefore and notAfter of new orders: 90d. Not every CA \
          offers it [default: the CA chooses]"),
     scenario("new_account", "SHARE", Number, CHAINS,
         "Share of new orders for which an account is registered first: with 100%, one account for each certificate \
-         [default: none]"),
+         [default: none]")
+            .of_scenario("0", |to, text| put(&mut to.new_account, any_share(text))),
     scenario("largest_account", "SHARE", Number, CHAINS,
-        "Share of new orders, and of the members of a fleet, that belong to one account, as for a large hoster: 40% [default: an equal share for each account]"),
+        "Share of new orders, and of the members of a fleet, that belong to one account, as for a large hoster: 40% [default: an equal share for each account]")
+            .of_scenario("0", |to, text| put(&mut to.largest_account, any_share(text))),
     plan("base_domain", "DOMAIN", Text, CHAINS,
-        "The domain of every ordered name [default: wec.test]"),
+        "The domain of every ordered name [default: wec.test]")
+            .of_plan("wec.test", |to, text| put(&mut to.base_domain, domain(text))),
     scenario("detours", "SHARE", Number, CHAINS,
-        "Share of the validations that take a detour: a redirect for http-01, a CNAME for dns-01 [default: none]"),
+        "Share of the validations that take a detour: a redirect for http-01, a CNAME for dns-01 [default: none]")
+            .of_scenario("0", |to, text| put(&mut to.detours, any_share(text))),
     scenario("fail_validations", "SHARE", Number, CHAINS,
         "Share of new orders of which one validation fails on purpose: the CA must declare it invalid with the right \
          problem, else it is a failure [default: none]"),
@@ -149,7 +158,8 @@ static COMMON: &[Key] = &[
         "Certificate profiles of new orders, with weights: shortlived=1,classic=3; default is an order without a \
          profile. The CA's directory must offer them [default: default]"),
     scenario("abandon", "SHARE", Number, CHAINS,
-        "Share of new orders that are left unfinished on purpose: 10% [default: none]"),
+        "Share of new orders that are left unfinished on purpose: 10% [default: none]")
+            .of_scenario("0", |to, text| put(&mut to.abandon, any_share(text))),
     scenario("behaviours", "HOW=W,…", List, CHAINS,
         "How the clients of chains behave, with weights: proper=9,hasty-polls=1; also ignores-retry-after, \
          new-connections, slow-reader, abandons, downloads-again, hot-retries [default: proper]"),
@@ -203,13 +213,15 @@ static COMMON: &[Key] = &[
         "CAA records that this process's DNS answers for all names: \"issue ca.test; validationmethods=dns-01\". A rule may have a share or a domain before it; | separates rules: \"10% issue ; | deny.test issuewild ;\" [default: none]"),
     plan("challenge_linger", "TIME", Text, CHALLENGES,
         "How long challenge data stays after its authorization is final, for late validations; 0s for \
-         none [default: 10s]"),
+         none [default: 10s]")
+            .of_plan("10s", |to, text| put(&mut to.challenge_linger, any_duration(text))),
 
     plan("thresholds", "EXPR", Thresholds, VERDICT,
         "A condition for the run to pass; if it fails, the exit code is 99: \"chain.certificate{p(99)} < 2s\"; may be \
          repeated").usual(),
     plan("strict", "BOOL", Bool, VERDICT,
-        "End with exit code 108 when the run was generator-limited: its figures are not the CA's alone"),
+        "End with exit code 108 when the run was generator-limited: its figures are not the CA's alone")
+            .of_plan("false", |to, text| put(&mut to.strict, boolean(text))),
 
     scenario("connections", "MODEL", OneOf(&["shared", "per-worker", "per-chain"]), CONNECTIONS,
         "How connections are shared: shared, per-worker, or per-chain (each chain opens its own, as a client that is new to the CA) [default: shared]"),
@@ -217,7 +229,8 @@ static COMMON: &[Key] = &[
         "The HTTP version for the CA: 1.1 or 2 [default: 1.1]").of_ca(),
     plan("max_connections", "N", Whole, CONNECTIONS,
         "Largest number of shared connections to the CA, for each of this process's runtimes; further requests \
-         wait, which is part of their response time [default: 256]"),
+         wait, which is part of their response time [default: 256]")
+            .of_plan("256", |to, text| put(&mut to.max_connections, whole(text, 1..=100_000_usize))),
     plan("spread_addresses", "BOOL", Bool, CONNECTIONS,
         "Connect to all addresses of a name in turn, instead of the one that worked last"),
     plan("connect_to", "HOST:PORT:ADDR:PORT", Repeated, CONNECTIONS,
@@ -227,7 +240,8 @@ static COMMON: &[Key] = &[
         "Local address of connections to the CA; may be repeated, then used in turn. Each has its own \
          local ports").of_ca().local(),
     plan("request_timeout", "TIME", Text, CONNECTIONS,
-        "Time limit of one request [default: 30s]").of_ca(),
+        "Time limit of one request [default: 30s]").of_ca()
+            .of_plan("30s", |to, text| put(&mut to.request_timeout, duration(text))),
     plan("poll_timeout", "TIME", Text, CONNECTIONS,
         "Time limit for an authorization or order to reach its final state [default: 60s]"),
     plan("poll_interval", "TIME", Text, CONNECTIONS,

@@ -1,9 +1,8 @@
 //! Makes a plan from settings.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::time::Duration;
 
 use url::Url;
 use wec_acme::{ExternalAccount, HttpVersion, Roots};
@@ -14,12 +13,11 @@ use wec_record::threshold::{self, ThresholdMistakes};
 use wec_record::{ChallengeType, Listener, Threshold};
 use wec_store::ValidationFault;
 use wec_store::challenge::CaaRules;
-use wec_text::quoted;
 
 use super::flags::PlanOptions;
 use super::scenario::{Push, scenario};
 use super::secrets::Secrets;
-use super::{client, contact, dialling};
+use super::{client, contact, dialling, plain};
 use crate::guard::Permission;
 use crate::plan::{Challenges, Listen, Patience, Plan};
 use crate::saturation::Bounds;
@@ -119,16 +117,13 @@ pub fn plan(s: &mut Settings, decided: Decided, eab_hmac_key: Option<String>) ->
         insecure,
         client: client::identity(s),
         issuer_root: s.take("issuer_root", certificates),
-        challenge_linger: s.take("challenge_linger", any_duration).unwrap_or(Duration::from_secs(10)),
         scenarios,
         warm_up,
-        graceful_stop: s.take("graceful_stop", duration).unwrap_or(Duration::from_secs(30)),
         limits: Limits {
             registrations: s.take("limit_registrations", |text| whole(text, 0..=u64::MAX)),
             authorizations: s.take("limit_authorizations", |text| whole(text, 0..=u64::MAX)),
             certificates: s.take("limit_certificates", |text| whole(text, 0..=u64::MAX)),
         },
-        base_domain: s.take("base_domain", domain).unwrap_or_else(|| "wec.test".into()),
         http: s.take("http", HttpVersion::from_str).unwrap_or_default(),
         contact: s.take("contact", contact::contacts).unwrap_or_default(),
         eab: eab.map_or(several, |one| vec![one]),
@@ -138,20 +133,18 @@ pub fn plan(s: &mut Settings, decided: Decided, eab_hmac_key: Option<String>) ->
         dns_challenges,
         listen,
         caa,
-        max_connections: s.take("max_connections", |text| whole(text, 1..=100_000)).unwrap_or(256),
         dialling: dialling::dialling(s),
-        request_timeout: s.take("request_timeout", duration).unwrap_or(Duration::from_secs(30)),
         patience: patience(s),
         threads: s
             .take("threads", |text| whole(text, 1..=1024))
             .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get)),
         bounds: bounds(s),
-        strict: s.take("strict", boolean).unwrap_or(false),
         permission: Permission {
             allowed_hosts: s.take("allow_host", list).unwrap_or_default(),
             authorised_by: s.take("authorised_by", text),
         },
         thresholds: thresholds(s),
+        plain: plain::of_plan(s),
     };
     // This form also ends for scenarios that wait for each other.
     let run_time = wec_record::Plan::from(&plan).run_time().unwrap_or_default();
@@ -228,7 +221,7 @@ fn scenarios(s: &mut Settings, challenge_types: &Mix<ChallengeType>, push: &Push
 
 /// A challtestsrv serves what it is given: it knows no detours, and no faults but wrong answers.
 fn served_by_another(s: &mut Settings, scenarios: &[Scenario]) {
-    if let Some(one) = scenarios.iter().find(|one| one.choices.detours > 0.0) {
+    if let Some(one) = scenarios.iter().find(|one| one.choices.plain.detours > 0.0) {
         let message = format!(
             "scenario {}: a challtestsrv cannot serve redirects and CNAMEs of challenges: only a challenge server of wec \
              can",
@@ -381,41 +374,6 @@ fn readable(value: &str) -> Result<PathBuf, String> {
     let path = PathBuf::from(value);
     std::fs::File::open(&path).map_err(|error| format!("cannot read {value}: {error}"))?;
     Ok(path)
-}
-
-/// Whether the last label is a number: then it is an IPv4 address in some form, not a domain.
-fn is_number(domain: &str) -> bool {
-    domain.rsplit('.').next().is_some_and(|label| {
-        !label.is_empty() && (label.bytes().all(|b| b.is_ascii_digit()) || is_hex(label))
-    })
-}
-
-/// `0x7f000001`, which resolvers and URL parsers also read as a number.
-fn is_hex(label: &str) -> bool {
-    label.strip_prefix("0x").is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))
-}
-
-fn domain(value: &str) -> Result<String, String> {
-    let domain = value.trim().trim_end_matches('.').to_ascii_lowercase();
-    let label_fits = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    if value.trim().trim_matches(['[', ']']).parse::<IpAddr>().is_ok() || is_number(&domain) {
-        return Err(format!(
-            "{value:?} is an address: it must be a domain such as wec.test, because ordered names end with it"
-        ));
-    }
-    // A unique label of up to 30 bytes and a dot are put in front of it.
-    if domain.len() <= 222 && domain.split('.').all(label_fits) {
-        Ok(domain)
-    } else if domain.len() > 222 || domain.split('.').any(|label| label.len() > 63) {
-        Err(format!("{} is too long: at most 222 letters in total, and 63 between two dots", quoted(value)))
-    } else {
-        Err(format!("{} is not a domain name of letters, digits, hyphens and dots", quoted(value)))
-    }
 }
 
 fn state(value: &str) -> Result<String, String> {

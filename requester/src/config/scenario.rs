@@ -10,11 +10,12 @@ use wec_record::plan::{Count, MAX_WEIGHT, Stage};
 use wec_record::{Chain, ChallengeType};
 use wec_store::ValidationFault;
 
+use super::plain;
 use crate::executor::{self, Load, OnFailure};
 use crate::picker::Weights;
 use crate::scenario::Scenario;
 use crate::settings::Scope;
-use crate::settings::values::{any_duration, duration};
+use crate::settings::values::{any_duration, any_share, duration};
 
 /// What sets the load of scenarios.
 #[derive(Clone, Debug, Default)]
@@ -102,7 +103,7 @@ pub(super) fn scenario(
             s.mistake("name_kinds", message);
         }
     }
-    let fail_validations = s.take("fail_validations", share).unwrap_or_default();
+    let fail_validations = s.take("fail_validations", any_share).unwrap_or_default();
     let validation_faults = s.take("validation_faults", Mix::from_str).unwrap_or(usual.validation_faults);
     let is_possible = |fault: ValidationFault| challenge_types.items().any(|kind| fault.is_possible(kind));
     if fail_validations > 0.0 && !validation_faults.items().any(is_possible) {
@@ -110,9 +111,9 @@ pub(super) fn scenario(
         let message = format!("none of these faults is possible with {}", types.join(" and "));
         s.mistake("validation_faults", message);
     }
-    let revoke_by_other_account = s.take("revoke_by_other_account", share).unwrap_or_default();
+    let revoke_by_other_account = s.take("revoke_by_other_account", any_share).unwrap_or_default();
     let by_key = usual.revoke_by_certificate_key.min(1.0 - revoke_by_other_account);
-    let revoke_by_certificate_key = s.take("revoke_by_certificate_key", share).unwrap_or(by_key);
+    let revoke_by_certificate_key = s.take("revoke_by_certificate_key", any_share).unwrap_or(by_key);
     if revoke_by_certificate_key + revoke_by_other_account > 1.0 + f64::EPSILON {
         let message = format!(
             "{} % of the revocations by another account and {} % by the certificate's key are more than all",
@@ -125,20 +126,14 @@ pub(super) fn scenario(
         names: s.take("names_per_order", names_per_order).unwrap_or(usual.names),
         name_kinds,
         ip_networks: s.take("ip_networks", Networks::from_str).unwrap_or_default(),
-        repeat_names: s.take("repeat_names", share).unwrap_or_default(),
-        common_name: s.take("common_name", share).unwrap_or_default(),
         validity: s.take("validity", validity),
-        new_account: s.take("new_account", share).unwrap_or_default(),
-        largest_account: s.take("largest_account", share).unwrap_or_default(),
         challenges: challenge_types.clone(),
-        detours: s.take("detours", share).unwrap_or_default(),
         fail_validations,
         validation_faults,
         key_types: s.take("key_types", Mix::from_str).unwrap_or(usual.key_types),
         account_key_types: s.take("account_key_types", Mix::from_str).unwrap_or(usual.account_key_types),
         connections: s.take("connections", Connections::from_str).unwrap_or_default(),
         behaviours: s.take("behaviours", Mix::from_str).unwrap_or(usual.behaviours),
-        abandon: s.take("abandon", share).unwrap_or_default(),
         stop_before,
         profiles: s.take("profile", Mix::from_str).unwrap_or(usual.profiles),
         revocation_reasons: s.take("revoke_reasons", Mix::from_str).unwrap_or(usual.revocation_reasons),
@@ -146,6 +141,7 @@ pub(super) fn scenario(
         steps,
         revoke_by_certificate_key,
         revoke_by_other_account,
+        plain: plain::of_scenario(s),
     };
     Scenario {
         name: name.to_owned(),
@@ -164,15 +160,6 @@ fn weight(value: &str) -> Result<f64, String> {
     match value.parse::<f64>() {
         Ok(weight) if weight.is_finite() && (0.0..=MAX_WEIGHT).contains(&weight) => Ok(weight),
         _ => Err(format!("{value:?} is not a weight from 0 (never) to {MAX_WEIGHT}")),
-    }
-}
-
-/// `10%` or `0.1`.
-fn share(value: &str) -> Result<f64, String> {
-    let (number, unit) = value.trim().strip_suffix('%').map_or((value, 1.0), |percent| (percent, 100.0));
-    match number.trim().parse::<f64>().map(|number| number / unit) {
-        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
-        _ => Err(format!("{value:?} is not a share from 0% to 100%, as in 10% or 0.1")),
     }
 }
 

@@ -349,7 +349,8 @@ fn a_run_ends_at_its_run_time_and_running_chains_are_drained() {
 fn chains_that_run_after_graceful_stop_are_interrupted() {
     paused(async {
         let (ca, board) = (Ca::new(false), Board::local());
-        let mut plan = Plan { graceful_stop: Duration::from_secs(5), ..plan("2", None) };
+        let mut plan = plan("2", None);
+        plan.plain.graceful_stop = Duration::from_secs(5).into();
         plan.scenarios[0].run_time = Duration::from_secs(10);
         let run = Run::start("a", plan, Fake::new(&ca, &board));
         let list = Arc::clone(&run.list);

@@ -79,7 +79,7 @@ fn chain_policy(plan: &Plan, scenario: &Scenario, keys: &Keys) -> wec_chains::Po
         longest_rest: (scenario.on_failure == OnFailure::BackOff).then_some(plan.patience.max_retry_after),
         contact: plan.contact.clone(),
         external_accounts: plan.eab.clone(),
-        ..wec_chains::Policy::under(&plan.base_domain)
+        ..wec_chains::Policy::under(&plan.plain.base_domain)
     }
 }
 
@@ -93,7 +93,7 @@ pub(super) fn workforces(
 ) -> WorkforceFactory {
     let Equipment { keys, checker, linger, right } = equipment;
     let responses = watch.responses();
-    let (parts, seed, max_connections) = (parts.clone(), plan.seed, plan.max_connections);
+    let (parts, seed, max_connections) = (parts.clone(), plan.seed, plan.plain.max_connections);
     let kinds: Vec<_> = plan
         .scenarios
         .iter()

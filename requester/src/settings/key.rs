@@ -1,6 +1,7 @@
 //! `Key`: a row of the table of keys, which is in [`config::keys`](crate::config::keys) and in the files of executors.
 
 use wec_record::Chain;
+use wec_record::plan::{PlainScenarioValues, PlainValues};
 
 /// The heading of the keys of the load.
 pub(crate) const LOAD: &str = "Load";
@@ -34,6 +35,28 @@ pub struct Key {
     /// Whether only the process that runs the plan may set it: an agent has it in its own configuration, and
     /// refuses a session with it.
     pub local: bool,
+    /// How its value is read.
+    pub(crate) reads: Reads,
+}
+
+/// Sets a value from its text, or returns what is wrong with the text.
+pub(crate) type Read<V> = fn(&mut V, &str) -> Result<(), String>;
+
+/// How the value of a key is read. `usual` is its text if none is given.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Reads {
+    /// By [`config`](crate::config), an executor or a command: the run uses it in another form than the log.
+    Elsewhere,
+    /// Into the values of the plan.
+    Plan { usual: &'static str, read: Read<PlainValues> },
+    /// Into the values of a scenario.
+    Scenario { usual: &'static str, read: Read<PlainScenarioValues> },
+}
+
+/// Sets a value that could be read.
+pub(crate) fn put<T>(to: &mut T, value: Result<impl Into<T>, String>) -> Result<(), String> {
+    *to = value?.into();
+    Ok(())
 }
 
 /// The place of a key in a file.
@@ -99,6 +122,7 @@ pub(crate) const fn key(
         sets_load: false,
         of_ca: false,
         local: false,
+        reads: Reads::Elsewhere,
     }
 }
 
@@ -111,6 +135,16 @@ impl Key {
         help: &'static str,
     ) -> Self {
         Self { place: KeyPlace::Scenario, sets_load: true, ..key(name, value, kind, LOAD, help) }
+    }
+
+    /// The plan has its value as it is recorded: this reads its text, and the usual one if none is given.
+    pub(crate) const fn of_plan(self, usual: &'static str, read: Read<PlainValues>) -> Self {
+        Self { reads: Reads::Plan { usual, read }, ..self }
+    }
+
+    /// As [`Self::of_plan`], for a scenario.
+    pub(crate) const fn of_scenario(self, usual: &'static str, read: Read<PlainScenarioValues>) -> Self {
+        Self { reads: Reads::Scenario { usual, read }, ..self }
     }
 
     pub(crate) const fn sets_load(self) -> Self {

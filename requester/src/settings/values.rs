@@ -1,8 +1,11 @@
 //! Parses values of flags and files. Each error has the text and what is allowed.
 
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
+
+use wec_text::quoted;
 
 pub(crate) fn text(value: &str) -> Result<String, String> {
     if value.trim().is_empty() { Err("is empty".into()) } else { Ok(value.to_string()) }
@@ -62,6 +65,51 @@ pub(crate) fn share(value: &str) -> Result<f64, String> {
 pub(crate) fn is_name(name: &str) -> bool {
     (1..=40).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+}
+
+/// A share from none to all: `10%` or `0.1`.
+pub(crate) fn any_share(value: &str) -> Result<f64, String> {
+    let (number, unit) = value.trim().strip_suffix('%').map_or((value, 1.0), |percent| (percent, 100.0));
+    match number.trim().parse::<f64>().map(|number| number / unit) {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err(format!("{value:?} is not a share from 0% to 100%, as in 10% or 0.1")),
+    }
+}
+
+/// Whether the last label is a number: then it is an IPv4 address in some form, not a domain.
+fn is_number(domain: &str) -> bool {
+    domain.rsplit('.').next().is_some_and(|label| {
+        !label.is_empty() && (label.bytes().all(|b| b.is_ascii_digit()) || is_hex(label))
+    })
+}
+
+/// `0x7f000001`, which resolvers and URL parsers also read as a number.
+fn is_hex(label: &str) -> bool {
+    label.strip_prefix("0x").is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+/// A domain under which names are made.
+pub(crate) fn domain(value: &str) -> Result<String, String> {
+    let domain = value.trim().trim_end_matches('.').to_ascii_lowercase();
+    let label_fits = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    if value.trim().trim_matches(['[', ']']).parse::<IpAddr>().is_ok() || is_number(&domain) {
+        return Err(format!(
+            "{value:?} is an address: it must be a domain such as wec.test, because ordered names end with it"
+        ));
+    }
+    // A unique label of up to 30 bytes and a dot are put in front of it.
+    if domain.len() <= 222 && domain.split('.').all(label_fits) {
+        Ok(domain)
+    } else if domain.len() > 222 || domain.split('.').any(|label| label.len() > 63) {
+        Err(format!("{} is too long: at most 222 letters in total, and 63 between two dots", quoted(value)))
+    } else {
+        Err(format!("{} is not a domain name of letters, digits, hyphens and dots", quoted(value)))
+    }
 }
 
 #[cfg(test)]

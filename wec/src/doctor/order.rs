@@ -111,7 +111,7 @@ impl Watch<'_> {
         kind: ChallengeType,
         enabled: &[ChallengeType],
     ) -> Result<Option<(Order, String)>, Failure> {
-        let name = new_name(&self.plan.base_domain);
+        let name = new_name(&self.plan.plain.base_domain);
         let names = std::slice::from_ref(&name);
         let new = NewOrder { names, replaces: None, profile: None, validity: None };
         let order = self.client.new_order_for(&mut self.trace, account, new).await?;

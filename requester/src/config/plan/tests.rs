@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use wec_acme::Policy;
 
@@ -309,7 +310,7 @@ fn client_behaviour_is_read_from_weights_shares_and_names() {
     let scenario = &plan.scenarios[0];
     assert_eq!(scenario.choices.key_types.to_string(), "p256=8,rsa2048=1");
     assert_eq!(scenario.choices.challenges.to_string(), "http-01=3,tls-alpn-01=0");
-    assert_eq!((scenario.choices.abandon, scenario.choices.connections.name()), (0.025, "per-chain"));
+    assert_eq!((scenario.choices.plain.abandon, scenario.choices.connections.name()), (0.025, "per-chain"));
     assert!(scenario.choices.stop_before.is_some() && plan.http == HttpVersion::Http2);
     let stamp = serde_json::to_value(wec_record::Plan::from(&plan)).unwrap();
     assert_eq!(stamp["http"], "2");
@@ -422,7 +423,7 @@ fn profiles_and_revocations_have_weights_and_shares() {
     assert_eq!(scenario.choices.profiles.to_string(), "default=1");
     assert_eq!(scenario.choices.revocation_reasons.to_string(), "none=1,0=1,1=1,4=1,5=1");
     assert_eq!(scenario.choices.revoke_by_certificate_key, 0.5);
-    assert_eq!((plan.challenge_linger, &plan.issuer_root), (Duration::from_secs(10), &None));
+    assert_eq!((plan.plain.challenge_linger.0, &plan.issuer_root), (Duration::from_secs(10), &None));
     for share in ["20%", "0.2"] {
         let plan = options()
             .with("profile", "shortlived=1,classic=3")
