@@ -55,7 +55,7 @@ pub(crate) trait Watcher: fmt::Debug + Send + Sync {
     fn show_all(&self, pairs: &[Pair], missed: Option<u64>);
 
     /// Writes that were made together.
-    fn show(&self, events: &[Event]);
+    fn show(&self, events: &[KeyEvent]);
 
     /// Whether writes are being received.
     fn set_connection(&self, connection: Connection);
@@ -113,7 +113,7 @@ impl Write {
 
 /// A change of a key.
 #[derive(Clone, Debug)]
-pub(crate) enum Event {
+pub(crate) enum KeyEvent {
     Put(Pair),
     Deleted { key: String, version: u64 },
 }
@@ -129,7 +129,7 @@ pub(crate) struct Lease {
     pub(crate) length: Option<Duration>,
 }
 
-impl Event {
+impl KeyEvent {
     pub(crate) fn key(&self) -> &str {
         match self {
             Self::Put(pair) => &pair.key,

@@ -28,7 +28,7 @@ use wec_clock::Clock;
 
 use crate::answers::{Answers, Asked};
 use crate::keys;
-use crate::kv::{Event, Pair, Watcher, Write};
+use crate::kv::{KeyEvent, Pair, Watcher, Write};
 use crate::{Board, BoardError, ClockOffset, Connection, Entry, Membership, NodeInfo, SendRight, Session};
 
 /// Interval of measurements.
@@ -263,9 +263,9 @@ impl Watcher for Questions {
         pairs.iter().for_each(|pair| self.pass(pair));
     }
 
-    fn show(&self, events: &[Event]) {
+    fn show(&self, events: &[KeyEvent]) {
         for event in events {
-            if let Event::Put(pair) = event {
+            if let KeyEvent::Put(pair) = event {
                 self.pass(pair);
             }
         }

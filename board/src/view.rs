@@ -10,7 +10,7 @@ use tokio::sync::{broadcast, watch};
 use crate::agents::view::AgentsView;
 use crate::answers::Answers;
 use crate::keys::{self, KeyObject};
-use crate::kv::{Event, Pair, Watcher};
+use crate::kv::{KeyEvent, Pair, Watcher};
 use crate::stored::{Stored, StoredValue};
 use crate::{Changed, Connection, NodeInfo, RunStatus, Session, SessionSpec, Shares, Versioned};
 
@@ -258,46 +258,46 @@ impl Watcher for View {
         }
     }
 
-    fn show(&self, events: &[Event]) {
+    fn show(&self, events: &[KeyEvent]) {
         // Both parts of a session may have been written together: subscribers must not get one without the
         // other.
         let (mut sessions, mut changes) = (BTreeMap::<&str, Stored>::new(), Vec::new());
         for event in events {
             match (keys::object(event.key()), event) {
-                (KeyObject::Node(id), Event::Deleted { .. }) => self.remove_node(id),
-                (KeyObject::Node(_), Event::Put(pair)) => {
+                (KeyObject::Node(id), KeyEvent::Deleted { .. }) => self.remove_node(id),
+                (KeyObject::Node(_), KeyEvent::Put(pair)) => {
                     if let Some(node) = keys::parse::<NodeInfo>(pair) {
                         self.put_node(node.value);
                     }
                 }
-                (KeyObject::Session(id), Event::Deleted { version, .. }) => {
+                (KeyObject::Session(id), KeyEvent::Deleted { version, .. }) => {
                     sessions.entry(id).or_default().spec = StoredValue::gone(*version, None);
                 }
-                (KeyObject::Session(id), Event::Put(pair)) => {
+                (KeyObject::Session(id), KeyEvent::Put(pair)) => {
                     let spec = StoredValue::read(pair);
                     changes.extend(last_changes(&spec));
                     if spec.value.is_some() {
                         sessions.entry(id).or_default().spec = spec;
                     }
                 }
-                (KeyObject::Status(id), Event::Deleted { version, .. }) => {
+                (KeyObject::Status(id), KeyEvent::Deleted { version, .. }) => {
                     sessions.entry(id).or_default().status =
                         StoredValue::gone(*version, Some(RunStatus::default()));
                 }
-                (KeyObject::Status(id), Event::Put(pair)) => {
+                (KeyObject::Status(id), KeyEvent::Put(pair)) => {
                     let status = StoredValue::read(pair);
                     if status.value.is_some() {
                         sessions.entry(id).or_default().status = status;
                     }
                 }
-                (KeyObject::Shares(session), Event::Put(pair)) => {
+                (KeyObject::Shares(session), KeyEvent::Put(pair)) => {
                     if let Some(shares) = keys::parse::<Shares>(pair) {
                         self.put_shares(session, shares.value);
                     }
                 }
-                (KeyObject::Reserved(name), event) => self.put_place(name, matches!(event, Event::Put(_))),
-                (KeyObject::Clocks(session), Event::Put(pair)) => self.put_answers(session, pair),
-                (KeyObject::Shares(_) | KeyObject::Clocks(_), Event::Deleted { .. })
+                (KeyObject::Reserved(name), event) => self.put_place(name, matches!(event, KeyEvent::Put(_))),
+                (KeyObject::Clocks(session), KeyEvent::Put(pair)) => self.put_answers(session, pair),
+                (KeyObject::Shares(_) | KeyObject::Clocks(_), KeyEvent::Deleted { .. })
                 | (
                     KeyObject::Agent(_)
                     | KeyObject::Registered(_)

@@ -7,7 +7,7 @@ use super::plan::SessionPlan;
 use super::task::{AgentState, AgentTask};
 use crate::Versioned;
 use crate::keys::{self, KeyObject};
-use crate::kv::{Event, Pair};
+use crate::kv::{KeyEvent, Pair};
 
 /// All agents, and all planned sessions with the agents' parts in them.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -33,10 +33,10 @@ impl AgentsView {
     }
 
     /// Takes a write; returns whether it was one of these keys.
-    pub(crate) fn apply(&mut self, event: &Event) -> bool {
+    pub(crate) fn apply(&mut self, event: &KeyEvent) -> bool {
         match event {
-            Event::Put(pair) => self.put(pair),
-            Event::Deleted { key, .. } => match keys::object(key) {
+            KeyEvent::Put(pair) => self.put(pair),
+            KeyEvent::Deleted { key, .. } => match keys::object(key) {
                 KeyObject::Agent(name) => self.live.remove(name).is_some(),
                 KeyObject::Registered(name) => self.registered.remove(name).is_some(),
                 KeyObject::Plan(id) => self.plans.remove(id).is_some(),

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::{Answer, Event, Kv, Lease, LeaseId, Pair, Watcher, Write};
+use super::{Answer, KeyEvent, Kv, Lease, LeaseId, Pair, Watcher, Write};
 use crate::{BoardError, Connection};
 
 /// Length of a lease over a link. It ends only by [`Link::end_leases`], when a test calls it.
@@ -159,9 +159,9 @@ impl Watcher for End {
         }
     }
 
-    fn show(&self, events: &[Event]) {
+    fn show(&self, events: &[KeyEvent]) {
         if !self.is_cut() {
-            self.shown.fetch_max(events.iter().map(Event::version).max().unwrap_or(0), Ordering::Relaxed);
+            self.shown.fetch_max(events.iter().map(KeyEvent::version).max().unwrap_or(0), Ordering::Relaxed);
             self.watcher.show(events);
         }
     }

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Answer, Event, Kv, Lease, LeaseId, Make, Pair, Watcher, Write};
+use super::{Answer, KeyEvent, Kv, Lease, LeaseId, Make, Pair, Watcher, Write};
 
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
@@ -44,10 +44,10 @@ impl Memory {
                 Make::Value(value) => {
                     let pair = Pair { key: key.clone(), value, version, lease };
                     content.pairs.insert(key, pair.clone());
-                    events.push(Event::Put(pair));
+                    events.push(KeyEvent::Put(pair));
                 }
                 Make::Nothing if content.pairs.remove(&key).is_some() => {
-                    events.push(Event::Deleted { key, version });
+                    events.push(KeyEvent::Deleted { key, version });
                 }
                 Make::Nothing | Make::Same => {}
             }
@@ -66,7 +66,7 @@ impl Memory {
         content.version += 1;
         let version = content.version;
         content.pairs.retain(|key, _| !bound.contains(key));
-        let events: Vec<_> = bound.into_iter().map(|key| Event::Deleted { key, version }).collect();
+        let events: Vec<_> = bound.into_iter().map(|key| KeyEvent::Deleted { key, version }).collect();
         content.show(&events);
     }
 
@@ -87,7 +87,7 @@ impl Content {
         from.take_while(|(key, _)| key.starts_with(prefix)).map(|(_, pair)| pair.clone()).collect()
     }
 
-    fn show(&self, events: &[Event]) {
+    fn show(&self, events: &[KeyEvent]) {
         for (prefix, watcher) in &self.watchers {
             let watched: Vec<_> =
                 events.iter().filter(|event| event.key().starts_with(prefix)).cloned().collect();

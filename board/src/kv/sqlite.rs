@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{Answer, Event, Kv, Lease, LeaseId, Make, Pair, Watcher, Write};
+use super::{Answer, KeyEvent, Kv, Lease, LeaseId, Make, Pair, Watcher, Write};
 use crate::{BoardError, Connection};
 
 /// Interval of checks of the file.
@@ -399,13 +399,13 @@ impl Follower {
     }
 }
 
-fn event(row: &SqliteRow) -> Result<Event, sqlx::Error> {
+fn event(row: &SqliteRow) -> Result<KeyEvent, sqlx::Error> {
     let value: Option<Vec<u8>> = row.try_get("value")?;
     if value.is_some() {
-        return pair(row).map(Event::Put);
+        return pair(row).map(KeyEvent::Put);
     }
     let version: i64 = row.try_get("version")?;
-    Ok(Event::Deleted { key: row.try_get("key")?, version: version.unsigned_abs() })
+    Ok(KeyEvent::Deleted { key: row.try_get("key")?, version: version.unsigned_abs() })
 }
 
 #[cfg(test)]
@@ -424,8 +424,8 @@ mod tests {
             self.0.lock().unwrap().push(format!("all after {missed:?}: {}", keys.join(" ")));
         }
 
-        fn show(&self, events: &[Event]) {
-            let keys: Vec<_> = events.iter().map(Event::key).collect();
+        fn show(&self, events: &[KeyEvent]) {
+            let keys: Vec<_> = events.iter().map(KeyEvent::key).collect();
             self.0.lock().unwrap().push(keys.join(" "));
         }
 

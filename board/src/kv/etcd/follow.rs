@@ -20,7 +20,7 @@ use super::api::etcdserverpb::{
 use super::api::mvccpb;
 use super::api::mvccpb::event::EventType;
 use super::link::{Link, chain, end_of};
-use crate::kv::{Event, Watcher};
+use crate::kv::{KeyEvent, Watcher};
 use crate::{BoardError, Connection};
 
 /// First and longest wait before connecting again.
@@ -147,17 +147,17 @@ impl Follower {
     }
 
     /// Also records the revision that the watcher has received.
-    fn event(&mut self, event: mvccpb::Event) -> Option<Event> {
+    fn event(&mut self, event: mvccpb::Event) -> Option<KeyEvent> {
         let gone = event.r#type() == EventType::Delete;
         let pair = event.kv?;
         self.seen = self.seen.max(pair.mod_revision);
         if gone {
-            return Some(Event::Deleted {
+            return Some(KeyEvent::Deleted {
                 key: self.root.own(&pair.key)?,
                 version: pair.mod_revision.unsigned_abs(),
             });
         }
-        self.root.pair(pair).map(Event::Put)
+        self.root.pair(pair).map(KeyEvent::Put)
     }
 
     fn show_all(&mut self, board: RangeResponse, missed: Option<u64>) {
