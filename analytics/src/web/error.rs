@@ -43,6 +43,24 @@ pub(super) enum BodyRefusals {
     NotJson(ErrorBody),
 }
 
+/// What a request that reads the board may be refused with, too.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "only its responses are used")]
+pub(super) enum ReadRefusals {
+    /// The board cannot be read
+    #[response(status = SERVICE_UNAVAILABLE)]
+    Unavailable(ErrorBody),
+}
+
+/// What a request that writes the board may be refused with, too.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "only its responses are used")]
+pub(super) enum WriteRefusals {
+    /// The board cannot be written
+    #[response(status = SERVICE_UNAVAILABLE)]
+    Unavailable(ErrorBody),
+}
+
 /// An error answer for people and programs.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ApiError {

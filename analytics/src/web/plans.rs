@@ -8,12 +8,12 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::{IntoParams, IntoResponses, ToSchema};
 use wec_figures::snapshot::{AgentView, Agents, PlanView};
 
 use super::Web;
 use super::body::parsed;
-use super::error::{ApiError, BodyRefusals, ErrorBody, Refusals};
+use super::error::{ApiError, BodyRefusals, ErrorBody, ReadRefusals, Refusals, WriteRefusals};
 use super::guard::Caller;
 use super::session::author;
 use crate::plans::{self, NewSession, ScenarioCheck, ScenarioText};
@@ -68,10 +68,10 @@ pub(super) struct Based {
     responses(
         Refusals,
         BodyRefusals,
+        WriteRefusals,
         (status = CREATED, description = "The session", body = PlanView),
         (status = BAD_REQUEST, description = "The body has errors; nothing was created", body = ErrorBody),
         (status = CONFLICT, description = "There is a session with this id", body = ErrorBody),
-        (status = SERVICE_UNAVAILABLE, description = "The board cannot be written", body = ErrorBody),
     )
 )]
 pub(super) async fn create(
@@ -117,10 +117,10 @@ pub(super) async fn check(
     ),
     responses(
         Refusals,
+        WriteRefusals,
         (status = OK, description = "The session", body = PlanView),
         (status = NOT_FOUND, description = "There is no such session", body = ErrorBody),
         (status = CONFLICT, description = "The state of the session does not allow it", body = ErrorBody),
-        (status = SERVICE_UNAVAILABLE, description = "The board cannot be written", body = ErrorBody),
     )
 )]
 pub(super) async fn start(
@@ -146,11 +146,11 @@ pub(super) async fn start(
     responses(
         Refusals,
         BodyRefusals,
+        WriteRefusals,
         (status = OK, description = "The session", body = PlanView),
         (status = BAD_REQUEST, description = "The body has errors", body = ErrorBody),
         (status = NOT_FOUND, description = "There is no such session", body = ErrorBody),
         (status = CONFLICT, description = "The state of the session does not allow it", body = ErrorBody),
-        (status = SERVICE_UNAVAILABLE, description = "The board cannot be written", body = ErrorBody),
     )
 )]
 pub(super) async fn stop(
@@ -178,11 +178,11 @@ pub(super) async fn stop(
     responses(
         Refusals,
         BodyRefusals,
+        WriteRefusals,
         (status = CREATED, description = "The copy", body = PlanView),
         (status = BAD_REQUEST, description = "The body has errors", body = ErrorBody),
         (status = NOT_FOUND, description = "There is no such session", body = ErrorBody),
         (status = CONFLICT, description = "There is a session with the id of the copy", body = ErrorBody),
-        (status = SERVICE_UNAVAILABLE, description = "The board cannot be written", body = ErrorBody),
     )
 )]
 pub(super) async fn copy(
@@ -205,11 +205,11 @@ pub(super) async fn copy(
     params(("id" = String, Path, description = "The session's id"), Based),
     responses(
         Refusals,
+        WriteRefusals,
         (status = OK, description = "It was deleted", body = Deleted),
         (status = BAD_REQUEST, description = "The revision is no number", body = ErrorBody),
         (status = NOT_FOUND, description = "There is no such session", body = ErrorBody),
         (status = CONFLICT, description = "It runs, or was changed since that revision", body = ErrorBody),
-        (status = SERVICE_UNAVAILABLE, description = "The board cannot be written", body = ErrorBody),
     )
 )]
 pub(super) async fn delete(
@@ -230,8 +230,8 @@ pub(super) async fn delete(
     tag = "control",
     responses(
         Refusals,
+        ReadRefusals,
         (status = OK, description = "By name", body = Agents),
-        (status = SERVICE_UNAVAILABLE, description = "The board cannot be read", body = ErrorBody),
     )
 )]
 pub(super) async fn nodes(State(web): State<Arc<Web>>) -> Result<Json<Agents>, ApiError> {
@@ -247,9 +247,9 @@ pub(super) async fn nodes(State(web): State<Arc<Web>>) -> Result<Json<Agents>, A
     params(("name" = String, Path, description = "The node's name")),
     responses(
         Refusals,
+        ReadRefusals,
         (status = OK, description = "The node", body = AgentView),
         (status = NOT_FOUND, description = "It is not known", body = ErrorBody),
-        (status = SERVICE_UNAVAILABLE, description = "The board cannot be read", body = ErrorBody),
     )
 )]
 pub(super) async fn node(
@@ -269,10 +269,10 @@ pub(super) async fn node(
     responses(
         Refusals,
         BodyRefusals,
+        WriteRefusals,
         (status = CREATED, description = "The node", body = AgentView),
         (status = BAD_REQUEST, description = "The body has errors", body = ErrorBody),
         (status = CONFLICT, description = "The name is known already", body = ErrorBody),
-        (status = SERVICE_UNAVAILABLE, description = "The board cannot be written", body = ErrorBody),
     )
 )]
 pub(super) async fn add(
@@ -284,6 +284,18 @@ pub(super) async fn add(
     Ok((StatusCode::CREATED, Json(plans::add_node(&web.board, &name).await?)))
 }
 
+/// The answers to a change of a node.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "only its responses are used")]
+enum ChangedNode {
+    /// The node
+    #[response(status = OK)]
+    Changed(AgentView),
+    /// It is not known
+    #[response(status = NOT_FOUND)]
+    Unknown(ErrorBody),
+}
+
 /// Allows sessions to use the node
 #[utoipa::path(
     post,
@@ -291,12 +303,7 @@ pub(super) async fn add(
     operation_id = "activate_node",
     tag = "control",
     params(("name" = String, Path, description = "The node's name")),
-    responses(
-        Refusals,
-        (status = OK, description = "The node", body = AgentView),
-        (status = NOT_FOUND, description = "It is not known", body = ErrorBody),
-        (status = SERVICE_UNAVAILABLE, description = "The board cannot be written", body = ErrorBody),
-    )
+    responses(Refusals, WriteRefusals, ChangedNode)
 )]
 pub(super) async fn activate(
     State(web): State<Arc<Web>>,
@@ -312,12 +319,7 @@ pub(super) async fn activate(
     operation_id = "deactivate_node",
     tag = "control",
     params(("name" = String, Path, description = "The node's name")),
-    responses(
-        Refusals,
-        (status = OK, description = "The node", body = AgentView),
-        (status = NOT_FOUND, description = "It is not known", body = ErrorBody),
-        (status = SERVICE_UNAVAILABLE, description = "The board cannot be written", body = ErrorBody),
-    )
+    responses(Refusals, WriteRefusals, ChangedNode)
 )]
 pub(super) async fn deactivate(
     State(web): State<Arc<Web>>,
@@ -335,10 +337,10 @@ pub(super) async fn deactivate(
     params(("name" = String, Path, description = "The node's name")),
     responses(
         Refusals,
+        WriteRefusals,
         (status = OK, description = "It was forgotten", body = Deleted),
         (status = NOT_FOUND, description = "It is not known", body = ErrorBody),
         (status = CONFLICT, description = "Its agent is live", body = ErrorBody),
-        (status = SERVICE_UNAVAILABLE, description = "The board cannot be written", body = ErrorBody),
     )
 )]
 pub(super) async fn remove(

@@ -19,7 +19,7 @@ use wec_figures::schema;
 use wec_figures::snapshot::{RunEntry, SessionEntry, SessionView, Sessions};
 use wec_record::{Mark, MarkView, write_mark_views};
 
-use super::error::{ApiError, BodyRefusals, ErrorBody, Refusals};
+use super::error::{ApiError, BodyRefusals, ErrorBody, ReadRefusals, Refusals, WriteRefusals};
 use super::guard::Caller;
 use super::{Web, body};
 use crate::control::{self, Asked, Refusal};
@@ -199,8 +199,8 @@ impl Journal {
     params(("id" = String, Path, description = "The session's id, or `current`: the session that this service shows")),
     responses(
         Refusals,
+        ReadRefusals,
         (status = OK, description = "Its changes; empty for a session that was not changed or does not exist", body = Journal),
-        (status = SERVICE_UNAVAILABLE, description = "The board cannot be read", body = ErrorBody),
     )
 )]
 pub(super) async fn journal(
@@ -224,11 +224,11 @@ pub(super) async fn journal(
     responses(
         Refusals,
         BodyRefusals,
+        WriteRefusals,
         (status = OK, description = "The changes were made", body = SessionChanged),
         (status = BAD_REQUEST, description = "The body has errors; nothing was changed", body = ErrorBody),
         (status = NOT_FOUND, description = "The board has no session", body = ErrorBody),
         (status = CONFLICT, description = "The session has been stopped, its state does not allow the change, or it was changed since that revision", body = ErrorBody),
-        (status = SERVICE_UNAVAILABLE, description = "The board cannot be written", body = ErrorBody),
     )
 )]
 pub(super) async fn change(
@@ -268,11 +268,11 @@ pub(super) async fn change(
     responses(
         Refusals,
         BodyRefusals,
+        WriteRefusals,
         (status = OK, description = "The changes were made", body = SessionChanged),
         (status = BAD_REQUEST, description = "The body has errors; nothing was changed", body = ErrorBody),
         (status = NOT_FOUND, description = "The board has no session, or the session has no such scenario", body = ErrorBody),
         (status = CONFLICT, description = "The session has been stopped, or the scenario has ended", body = ErrorBody),
-        (status = SERVICE_UNAVAILABLE, description = "The board cannot be written", body = ErrorBody),
     )
 )]
 pub(super) async fn change_scenario(
