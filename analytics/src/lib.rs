@@ -20,6 +20,7 @@ mod runs;
 mod serve;
 mod service;
 mod summary;
+mod views;
 mod web;
 
 pub use ingest::Ingest;
@@ -31,21 +32,25 @@ pub use runs::{ConsumerOptions, IndexPlace, LogPlace, RecordedRun, read_reports}
 pub use serve::{ServeOptions, ServedPage, serve};
 pub use service::{Analytics, Config, Finished, StartError};
 pub use summary::summary_table;
+pub use views::{
+    AgentView, Agents, CapacityStep, CapacityView, Health, LimitsView, Live, NodeView, PartView, PlanView,
+    ReplayState, ReplayView, RunEnd, RunEntry, RunSource, Runs, ScenarioView, SessionEntry, SessionView,
+    Sessions, StepOutcome, ValueView,
+};
 pub use wec_figures::aggregate::Aggregate;
 pub use wec_figures::distribution::{
     Cell, Cells, QuantileStep, Times, may_be_named, nearest_rank, ranks_around,
 };
 pub use wec_figures::outcome::{broken_thresholds, nothing_succeeded, threshold_line};
 pub use wec_figures::snapshot::{
-    AgentView, Agents, ByteFigures, CapacityStep, CapacityView, ChainFigures, ChainPercentiles, ChainSeries,
-    ConnectionFigures, DistributionCell, DistributionView, EndpointFigures, FailureFigures, FailureScope,
-    GapFigures, GeneratorFigures, Health, HitFigures, HitSource, IssuedFigures, LimitFigures, LimitsView,
-    ListenerFigures, Live, Measure, Missing, NeverSucceeded, NodeFigures, NodeView, NonceFigures,
-    ObservedFigures, ObservedOverTime, ObservedSeries, PartView, Period, Perspectives, PlanView,
-    ProfileFigures, ReplayState, ReplayView, Run, RunEnd, RunEntry, RunSource, Runs, SNAPSHOT_VERSION,
-    ScenarioFigures, ScenarioView, Series, SessionEntry, SessionView, Sessions, Snapshot, StepOutcome,
-    ThresholdResult, TimesInBucket, Timing, Trend, UnknownHit, WarningFigures, Warnings, WindowView,
+    ByteFigures, ChainFigures, ChainPercentiles, ChainSeries, ConnectionFigures, DistributionCell,
+    DistributionView, EndpointFigures, FailureFigures, FailureScope, GapFigures, GeneratorFigures,
+    HitFigures, HitSource, IssuedFigures, LimitFigures, Measure, Missing, NeverSucceeded, NodeFigures,
+    NonceFigures, ObservedFigures, ObservedOverTime, ObservedSeries, Period, Perspectives, ProfileFigures,
+    Run, SNAPSHOT_VERSION, ScenarioFigures, Series, Snapshot, ThresholdResult, TimesInBucket, Timing, Trend,
+    UnknownHit, WarningFigures, Warnings, WindowView,
 };
+pub use wec_listen::ListenerCounts;
 pub use wec_log::{LogFormat, LogOptions};
 pub use wec_startup::Token;
 

@@ -8,7 +8,9 @@ mod prometheus;
 
 use wec_board::NodeInfo;
 use wec_figures::families::{Family, MetricUnit};
-use wec_figures::snapshot::{Health, ListenerFigures};
+use wec_listen::ListenerCounts;
+
+use crate::views::Health;
 
 pub(crate) use self::otlp::Exporter;
 pub use self::otlp::OtlpOptions;
@@ -26,7 +28,7 @@ pub(crate) fn clocks(nodes: &[NodeInfo]) -> Family {
 
 /// The condition of the service itself.
 pub(crate) fn service_families(health: &Health) -> Vec<Family> {
-    let of_listeners = |value: fn(&ListenerFigures) -> u64| {
+    let of_listeners = |value: fn(&ListenerCounts) -> u64| {
         let listeners = health.listeners.iter();
         listeners.map(|counts| (vec![("listener", counts.what.clone())], value(counts) as f64)).collect()
     };

@@ -13,11 +13,11 @@ use wec_board::{
     Author, Board, BoardError, ChangeTo, DEFAULT_SCENARIO, LiveKind, LiveValue, PlanState, PlanUpdate,
     Selection, SessionPlan,
 };
-use wec_figures::snapshot::{AgentView, Agents, PlanView};
 use wec_record::Mark;
 use wec_requester::{PROGRAM, SessionKeys, keys_of_json};
 
 use crate::control::{self, Applied, Asked, Mistakes, Refusal};
+use crate::views::{AgentView, Agents, PlanView};
 
 /// Why nothing was done.
 #[derive(Debug, thiserror::Error)]

@@ -18,7 +18,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use wec_board::{Board, By, Change, SessionState};
 use wec_figures::repeating::{REPEATS, Reported};
-use wec_figures::snapshot::{CapacityView, Health, Snapshot};
+use wec_figures::snapshot::Snapshot;
 use wec_figures::window::WindowFigures;
 use wec_listen::{Connections, Rules};
 use wec_node_stats::Server as NodeStatsServer;
@@ -35,6 +35,7 @@ use crate::metrics::Exporter;
 use crate::runs::{
     self, Catalogue, ConsumerOptions, IndexPlace, LogPlace, RecordedRun, Replayed, Reporters, Shown,
 };
+use crate::views::{CapacityView, Health};
 use crate::web::{self, Feed};
 
 /// Time for watchers to fetch the last figures, and for servers to end.

@@ -6,12 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
-use strum::VariantArray as _;
 use utoipa::openapi::schema::{AdditionalProperties, ArrayBuilder, ObjectBuilder, SchemaType, Type};
 use utoipa::openapi::{KnownFormat, OpenApi as Document, Ref, RefOr, Schema, SchemaFormat};
 use utoipa::{PartialSchema as _, ToSchema};
-use wec_board::{LiveKind, LiveValue, Phase};
-use wec_record::plan::MAX_WEIGHT;
 use wec_record::{Chain, KINDS, LimitCause, Record};
 
 /// Version of the JSON output. It grows when a key changes its meaning or is removed.
@@ -61,55 +58,6 @@ pub(crate) fn interval() -> Schema {
         .max_items(Some(2))
         .description(Some("95 % interval of the percentile."))
         .into()
-}
-
-/// The state of a scenario.
-pub(crate) fn scenario_state() -> Schema {
-    ObjectBuilder::new()
-        .schema_type(SchemaType::Type(Type::String))
-        .enum_values(Some(Phase::VARIANTS.iter().map(|phase| phase.name())))
-        .description(Some(
-            "`waiting` for another scenario to end, `running`, or `ended`: then no more iterations of it start.",
-        ))
-        .into()
-}
-
-/// A value of a scenario that can be changed during a run.
-pub fn live(value: &LiveValue) -> Schema {
-    let number = |of, format| {
-        ObjectBuilder::new()
-            .schema_type(SchemaType::Type(of))
-            .format(Some(SchemaFormat::KnownFormat(format)))
-            .description(Some(value.about))
-            .minimum(Some(0))
-    };
-    match &value.kind {
-        LiveKind::Whole { most, .. } => number(Type::Integer, KnownFormat::Int32).maximum(Some(*most)).into(),
-        LiveKind::Number { most, .. } => {
-            number(Type::Number, KnownFormat::Double).maximum(Some(*most as u32)).into()
-        }
-        LiveKind::Text { .. } => ObjectBuilder::new()
-            .schema_type(SchemaType::Type(Type::String))
-            .description(Some(value.about))
-            .into(),
-        LiveKind::Weights => weights(),
-        LiveKind::Limits | LiveKind::State => unreachable!("values of the session have types"),
-    }
-}
-
-/// An object with weights of some chains.
-pub(crate) fn weights() -> Schema {
-    let weight = || {
-        ObjectBuilder::new()
-            .schema_type(SchemaType::Type(Type::Number))
-            .format(Some(SchemaFormat::KnownFormat(KnownFormat::Double)))
-            .minimum(Some(0))
-            .maximum(Some(MAX_WEIGHT as u32))
-    };
-    let object = ObjectBuilder::new().description(Some(
-        "How often each chain is chosen, relative to the others; a chain that is missing has its weight from the start of the run.",
-    ));
-    Chain::ALL.into_iter().fold(object, |object, chain| object.property(chain.name(), weight())).into()
 }
 
 /// The version that this program writes.

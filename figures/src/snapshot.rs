@@ -1,20 +1,15 @@
 //! The figures of a run for people and programs: the JSON of the web API and of `--json`.
 //!
 //! A [`Snapshot`] and a [`Series`] are made from records alone, so a live run and a replay of its log give
-//! equal ones. What only a running service has (the board, its own queue and disk) is in [`Live`]. Every
+//! equal ones. What only a running service has (the board, its own queue and disk) is in `wec-analytics`. Every
 //! duration is in nanoseconds and its key ends in `_ns`; a figure that cannot be given is `null`.
 
 mod distribution;
 mod failures;
-mod live;
 mod nodes;
 mod observed;
 mod pauses;
-mod plans;
-mod replay;
-mod runs;
 mod series;
-mod sessions;
 mod validations;
 
 use std::collections::BTreeMap;
@@ -31,14 +26,9 @@ use crate::schema;
 
 pub use self::distribution::{DistributionCell, DistributionView, Example, TimesInBucket};
 pub use self::failures::{FailureFigures, FailureScope, Trend};
-pub use self::live::{CapacityStep, CapacityView, Health, ListenerFigures, Live, NodeView, StepOutcome};
 pub use self::nodes::NodeFigures;
 pub use self::observed::{Measure, ObservedFigures, ObservedOverTime, ObservedSeries};
-pub use self::plans::{AgentView, Agents, PartView, PlanView};
-pub use self::replay::{ReplayState, ReplayView, RunSource};
-pub use self::runs::{RunEnd, RunEntry, Runs, Warnings};
 pub use self::series::{ChainPercentiles, ChainSeries, Series, WindowView};
-pub use self::sessions::{LimitsView, ScenarioView, SessionEntry, SessionView, Sessions, ValueView};
 pub use self::validations::{HitFigures, HitSource, Perspectives, UnknownHit, ValidationFigures};
 pub use crate::distribution::Timing;
 pub use crate::schema::SNAPSHOT_VERSION;
@@ -188,6 +178,15 @@ pub struct WarningFigures {
     pub target: String,
     /// The text of the first time.
     pub text: String,
+}
+
+/// The answer of `GET /api/v1/runs/ID/warnings`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Warnings {
+    /// By cause, most frequent first: the first 50 causes.
+    pub warnings: Vec<WarningFigures>,
+    /// How many had further causes.
+    pub others: u64,
 }
 
 /// A part of a run. A chain, a request or a validation belongs to the part in which it ended; a mark or a

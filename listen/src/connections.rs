@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
+use utoipa::ToSchema;
 
 use crate::rules::{Rules, WhenFull};
 
@@ -50,7 +52,7 @@ struct Counters {
 }
 
 /// What a listener has seen since it was started.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ListenerCounts {
     /// The listener's name: `the page` or `results`.
     pub what: String,

@@ -10,7 +10,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use wec_figures::snapshot::{Health, RunEnd, RunEntry, RunSource};
 use wec_log::{LogFormat, footer_at, header_at};
 use wec_record::RunHeader;
 
@@ -24,6 +23,7 @@ use super::recorded::RecordedRun;
 use super::{Figures, LogPlace, Replayed, Run, Shown, shown_path};
 use crate::Aggregate;
 use crate::log::LogError;
+use crate::views::{Health, RunEnd, RunEntry, RunSource};
 
 /// The name of the run that is shown by default.
 pub(crate) const CURRENT: &str = "current";

@@ -1,8 +1,10 @@
 //! How a run in the list of runs has ended: length, counts and verdict.
 
 use wec_figures::outcome::outcome;
-use wec_figures::snapshot::{RunEnd, Snapshot};
+use wec_figures::snapshot::Snapshot;
 use wec_record::{Footer, RunOutcome};
+
+use crate::views::RunEnd;
 
 /// From its figures; a live run has no verdict.
 pub(super) fn end(snapshot: &Snapshot, live: bool) -> RunEnd {

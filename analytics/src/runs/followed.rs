@@ -10,13 +10,13 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio_util::task::AbortOnDropHandle;
-use wec_figures::snapshot::{Health, RunSource};
 use wec_log::{DECISIVE, Found, Reader, header_at, judge, next_names};
 use wec_record::Record;
 
 use super::{Figures, Run, shown_path};
 use crate::clock::unix_now_ns;
 use crate::log::{LogError, read_logs};
+use crate::views::{Health, RunSource};
 
 /// How often the length of the log is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use wec_figures::aggregate::{OverTime, Piece};
-use wec_figures::snapshot::{Health, ObservedSeries, Series, Snapshot};
+use wec_figures::snapshot::{ObservedSeries, Series, Snapshot};
 use wec_log::read_placed;
 
 use self::blocks::{Blocks, MakingBlocks};
@@ -30,6 +30,7 @@ use super::log_file::LogFile;
 use super::shown_path;
 use crate::Aggregate;
 use crate::log::LogError;
+use crate::views::Health;
 
 /// It grows with each change of what an index has. The figures of another version may be others.
 const INDEX_VERSION: u32 = 11;

@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use crate::consume::RecordConsumer;
 use wec_figures::families::Family;
-use wec_figures::snapshot::{Health, ListenerFigures, RunSource};
-use wec_listen::{Connections, ListenerCounts};
+use wec_listen::Connections;
 use wec_record::{Record, RunHeader};
 
 use super::log_file::LogFile;
@@ -19,6 +18,7 @@ use crate::Aggregate;
 use crate::ingest::{Ingest, QUEUE_BOUND};
 use crate::log::LogError;
 use crate::metrics::service_families;
+use crate::views::{Health, RunSource};
 
 /// Bytes of the logs of a run that has not ended that are read for a part of it.
 pub(super) const READ_BY_WINDOW: u64 = 128 << 20;
@@ -171,7 +171,7 @@ impl Shown {
         Health {
             queued_batches: ingest.waiting() as u64,
             queue_bound: QUEUE_BOUND as u64,
-            listeners: listeners.map(|connections| figures(connections.counts())).collect(),
+            listeners: listeners.map(|connections| connections.counts()).collect(),
             ..run.health()
         }
     }
@@ -214,19 +214,4 @@ impl Shown {
         let current = self.current();
         current.report(Health { log_error: Some(error), ..current.health() });
     }
-}
-
-fn figures(counts: ListenerCounts) -> ListenerFigures {
-    let ListenerCounts {
-        what,
-        bound,
-        open,
-        accepted,
-        refused,
-        replaced,
-        slow,
-        accept_errors,
-        unauthenticated,
-    } = counts;
-    ListenerFigures { what, bound, open, accepted, refused, replaced, slow, accept_errors, unauthenticated }
 }

@@ -22,11 +22,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
-use wec_figures::snapshot::{Health, ObservedSeries, ReplayView, RunSource, Series, Snapshot, Warnings};
+use wec_figures::snapshot::{ObservedSeries, Series, Snapshot, Warnings};
 use wec_log::{LogFormat, find_log};
 
 use crate::Aggregate;
 use crate::log::LogError;
+use crate::views::{Health, ReplayView, RunSource};
 
 pub(crate) use self::catalogue::{CURRENT, Catalogue};
 pub(crate) use self::consumers::Reporters;

@@ -4,13 +4,13 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
-use wec_figures::snapshot::{Health, RunEntry};
 use wec_record::Record;
 
 use super::end::end;
 use super::shown_path;
 use crate::Aggregate;
 use crate::log::{LogError, LogReport, check_input, read_logs};
+use crate::views::{Health, RunEntry};
 
 /// Bytes of standard input that are kept in a temporary file.
 const MAX_INPUT: u64 = 16 << 30;

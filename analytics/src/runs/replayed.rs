@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use wec_figures::snapshot::{Health, ReplayState, ReplayView, RunEntry, RunSource};
 use wec_record::Record;
 
 use super::pace::Pace;
@@ -18,6 +17,7 @@ use super::records::Records;
 use super::{Figures, Run, Shown};
 use crate::Aggregate;
 use crate::log::LogError;
+use crate::views::{Health, ReplayState, ReplayView, RunEntry, RunSource};
 
 /// Shortest and longest time between two steps of a replay.
 const STEPS: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));

@@ -8,7 +8,6 @@ use std::sync::{Arc, MutexGuard};
 
 use crate::consume::RecordConsumer;
 use wec_board::Session;
-use wec_figures::snapshot::Health;
 use wec_log::{Log, judge};
 use wec_proto::results as wire;
 use wec_record::wire::{chain_from_wire, hit_from_wire, load_from_wire, state_from_wire};
@@ -20,6 +19,7 @@ use super::{ConsumerOptions, LiveRun, shown_path};
 use crate::Aggregate;
 use crate::ingest::{Answer, Answered, RefusedBatch};
 use crate::log::LogError;
+use crate::views::Health;
 
 /// Number of processes that may send to one run.
 const MAX_SENDERS: usize = 100_000;

@@ -17,11 +17,11 @@ use tokio::fs::File;
 use tokio::io::AsyncReadExt as _;
 use utoipa::ToSchema;
 use wec_figures::aggregate::Aggregate;
-use wec_figures::snapshot::RunSource;
 
 use super::error::{ApiError, BodyRefusals, ErrorBody, Refusals};
 use super::{Web, body};
 use crate::runs::{LONGEST_NOTE, RecordedRun};
+use crate::views::RunSource;
 
 /// Bytes of a log that are in memory at once.
 const CHUNK: usize = 64 << 10;

@@ -13,7 +13,6 @@ use rand::RngExt;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Interval, MissedTickBehavior};
 use wec_board::{Board, NodeInfo};
-use wec_figures::snapshot::{CapacityView, Live, NodeView, ReplayState, RunSource, SessionView};
 use wec_record::{Mark, Record};
 
 use super::Web;
@@ -21,6 +20,7 @@ use super::error::{ApiError, ErrorBody, Refusals};
 use crate::clock::unix_now_ns;
 use crate::ingest::Ingest;
 use crate::runs::{CURRENT, Run, Shown};
+use crate::views::{CapacityView, Live, NodeView, ReplayState, RunSource, SessionView};
 use wec_figures::families::Family;
 
 const PERIOD: Duration = Duration::from_secs(1);

@@ -9,7 +9,6 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, IntoResponses, ToSchema};
-use wec_figures::snapshot::{AgentView, Agents, PlanView};
 
 use super::Web;
 use super::body::parsed;
@@ -17,6 +16,7 @@ use super::error::{ApiError, BodyRefusals, ErrorBody, ReadRefusals, Refusals, Wr
 use super::guard::Caller;
 use super::session::author;
 use crate::plans::{self, NewSession, ScenarioCheck, ScenarioText};
+use crate::views::{AgentView, Agents, PlanView};
 
 /// How to stop a session.
 #[derive(Debug, Default, Deserialize, Serialize, ToSchema)]

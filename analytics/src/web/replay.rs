@@ -9,12 +9,12 @@ use axum::extract::rejection::BytesRejection;
 use axum::http::HeaderMap;
 use serde_json::Value;
 use utoipa::ToSchema;
-use wec_figures::snapshot::ReplayView;
 
 use super::error::{ApiError, BodyRefusals, ErrorBody, Refusals};
 use super::{Web, body};
 use crate::control::Mistakes;
 use crate::runs::{ReplayChange, Replayed};
+use crate::views::ReplayView;
 
 /// Slowest and fastest replay.
 pub(crate) const SPEEDS: (f64, f64) = (1.0, 1_000.0);

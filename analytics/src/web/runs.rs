@@ -10,7 +10,7 @@ use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use wec_board::Author;
-use wec_figures::snapshot::{Runs, Warnings, WindowView};
+use wec_figures::snapshot::{Warnings, WindowView};
 use wec_record::{Mark, MarkValue, MarkView, MarkWhat};
 
 use super::error::{ApiError, BodyRefusals, ErrorBody, Refusals};
@@ -19,6 +19,7 @@ use super::{Web, body, session};
 use crate::Aggregate;
 use crate::clock::unix_now_ns;
 use crate::runs::{CURRENT, Run};
+use crate::views::Runs;
 
 /// The runs that have a log
 #[utoipa::path(

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::views::schema;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
@@ -15,8 +16,6 @@ use utoipa::openapi::schema::ObjectBuilder;
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 use wec_board::{Author, Board, BoardError, By, LiveValue, SessionState};
-use wec_figures::schema;
-use wec_figures::snapshot::{RunEntry, SessionEntry, SessionView, Sessions};
 use wec_record::{Mark, MarkView, write_mark_views};
 
 use super::error::{ApiError, BodyRefusals, ErrorBody, ReadRefusals, Refusals, WriteRefusals};
@@ -25,6 +24,7 @@ use super::{Web, body};
 use crate::control::{self, Asked, Refusal};
 use crate::plans::{self, PlanChanged, PlanPatch, PlanRefusal};
 use crate::runs::CURRENT;
+use crate::views::{RunEntry, SessionEntry, SessionView, Sessions};
 
 /// The header by which `wec session` identifies itself as a command line.
 const BY: &str = "wec-by";

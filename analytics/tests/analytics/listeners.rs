@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tonic::transport::Endpoint;
-use wec_analytics::{Analytics, Config, ListenerFigures, Token};
+use wec_analytics::{Analytics, Config, ListenerCounts, Token};
 use wec_board::Board;
 use wec_proto::results as wire;
 use wec_proto::results::results_client::ResultsClient;
@@ -30,7 +30,7 @@ async fn service(token: Option<&str>) -> (Analytics, tempfile::TempDir) {
     (Analytics::start(config, Board::local()).await.unwrap(), folder)
 }
 
-fn counts(analytics: &Analytics, what: &str) -> ListenerFigures {
+fn counts(analytics: &Analytics, what: &str) -> ListenerCounts {
     analytics.health().listeners.into_iter().find(|counts| counts.what == what).unwrap()
 }
 

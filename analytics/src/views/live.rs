@@ -3,8 +3,10 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use wec_board::{NodeKind, NodeState};
+use wec_figures::snapshot::{Series, Snapshot};
+use wec_listen::ListenerCounts;
 
-use super::{ReplayView, RunSource, Series, SessionView, Snapshot};
+use super::{ReplayView, RunSource, SessionView};
 
 /// The answer of `GET /api/v1/runs/{id}/snapshot` and the data of each event of `GET /api/v1/runs/{id}/live`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -134,29 +136,5 @@ pub struct Health {
     pub senders: u64,
     /// Counters of the listeners for the page and for results.
     #[serde(default)]
-    pub listeners: Vec<ListenerFigures>,
-}
-
-/// What a listener has seen since it was started.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[schema(as = ListenerCounts)]
-pub struct ListenerFigures {
-    /// The listener's name: `the page` or `results`.
-    pub what: String,
-    /// Connections that may be open.
-    pub bound: u64,
-    /// Connections that are open.
-    pub open: u64,
-    /// Connections accepted.
-    pub accepted: u64,
-    /// Connections closed at once, because all places were taken by busy ones or by one address.
-    pub refused: u64,
-    /// Waiting connections closed, because new ones needed their places.
-    pub replaced: u64,
-    /// Connections closed, because no request came in time.
-    pub slow: u64,
-    /// Failed attempts to accept a connection, such as when file descriptors run out.
-    pub accept_errors: u64,
-    /// Requests refused for a missing or wrong token.
-    pub unauthenticated: u64,
+    pub listeners: Vec<ListenerCounts>,
 }

@@ -1,9 +1,7 @@
-//! The list of runs, and the warnings of one.
+//! The list of runs.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-
-use super::WarningFigures;
 
 /// The answer of `GET /api/v1/runs`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -51,13 +49,4 @@ pub struct RunEnd {
     /// Whether all thresholds hold and every included chain succeeded; null for a run that is live or was
     /// interrupted.
     pub passed: Option<bool>,
-}
-
-/// The answer of `GET /api/v1/runs/ID/warnings`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Warnings {
-    /// By cause, most frequent first: the first 50 causes.
-    pub warnings: Vec<WarningFigures>,
-    /// How many had further causes.
-    pub others: u64,
 }

@@ -6,8 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use wec_board::{LiveKind, LiveValue, Phase, Session, SessionState, Target};
 
-use super::{PlanView, RunEntry};
-use crate::schema;
+use super::{PlanView, RunEntry, schema};
 
 /// The answer of `GET /api/v1/sessions`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
