@@ -8,6 +8,7 @@ use axum::Router;
 use axum::routing::{get, post};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +21,8 @@ const LONG: Duration = Duration::from_secs(60);
 struct Server {
     address: SocketAddr,
     connections: Arc<Connections>,
+    /// The number of requests that are never answered.
+    unanswered: watch::Receiver<usize>,
     stop: CancellationToken,
     serving: JoinHandle<()>,
 }
@@ -33,13 +36,18 @@ async fn start(rules: Rules, version: Version) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (connections, stop) = (Connections::new(rules), CancellationToken::new());
+    let (asked, unanswered) = watch::channel(0);
+    let never = move || {
+        asked.send_modify(|asked| *asked += 1);
+        std::future::pending::<()>()
+    };
     let app = Router::new()
         .route("/", get(async || "here"))
         .route("/body", post(async |body: String| body))
-        .route("/never", get(std::future::pending::<()>));
+        .route("/never", get(never));
     let service = hyper_util::service::TowerToHyperService::new(app);
     let serving = tokio::spawn(serve(listener, connections.clone(), version, service, stop.clone()));
-    Server { address, connections, stop, serving }
+    Server { address, connections, unanswered, stop, serving }
 }
 
 impl Server {
@@ -101,22 +109,17 @@ async fn half_requests_do_not_keep_others_out_and_are_counted() {
 
 #[tokio::test]
 async fn busy_connections_keep_their_places() {
-    let server = start(Rules { connections: 4, ..rules() }, Version::Http1).await;
+    let mut server = start(Rules { connections: 4, ..rules() }, Version::Http1).await;
     let mut busy = Vec::new();
     for _ in 0..4 {
         busy.push(server.sends(b"GET /never HTTP/1.1\r\nHost: a\r\n\r\n").await);
     }
-    // Until the last request has been read, its connection waits and may be replaced.
-    let refused = async {
-        loop {
-            let mut stream = server.sends(b"").await;
-            let ended = timeout(Duration::from_millis(200), stream.read_to_end(&mut Vec::new())).await;
-            if ended.is_ok() && server.connections.counts().refused > 0 {
-                return;
-            }
-        }
-    };
-    timeout(LONG, refused).await.unwrap();
+    // Until its request has been read, a connection waits and may be replaced.
+    timeout(LONG, server.unanswered.wait_for(|asked| *asked == 4)).await.unwrap().unwrap();
+    let mut stream = server.sends(b"").await;
+    assert_eq!(received(&mut stream).await, "");
+    let counts = server.connections.counts();
+    assert_eq!((counts.refused, counts.replaced), (1, 0), "{counts:?}");
     server.end().await;
 }
 

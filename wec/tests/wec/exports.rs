@@ -96,7 +96,18 @@ fn a_run_is_in_the_database_and_its_log_gives_the_same_points_again() {
     let ca = NullCa::start(folder.path(), &["--no-verify"]);
     let consumer = Consumer::start(folder.path(), &database, "300ms");
     let url = consumer.url();
-    let mut args = vec!["run", "--headless", "--workers", "4", "--run-time", "3s", "--json", "summary.json"];
+    let mut args = vec![
+        "run",
+        "--headless",
+        "--workers",
+        "4",
+        "--think-time",
+        "20ms",
+        "--run-time",
+        "3s",
+        "--json",
+        "summary.json",
+    ];
     args.extend(["--http01-listen", "127.0.0.1:0", "--consumer", &url, "--consumer-interval", "300ms"]);
     args.extend(ca.target());
     let output = run(folder.path(), &args);
@@ -157,7 +168,7 @@ fn analytics_serves_a_consumer_and_reports_the_runs_of_its_requesters() {
     assert!(http(&consumer, "GET /apiv0.1/ping", "").contains("a token is needed"));
     let results = format!("http://{results}");
     let mut args = vec!["requester", "--board", &board, "--analytics", &results, "--workers", "2"];
-    args.extend(["--run-time", "2s", "--http01-listen", "127.0.0.1:0"]);
+    args.extend(["--run-time", "2s", "--think-time", "20ms", "--http01-listen", "127.0.0.1:0"]);
     args.extend(ca.target());
     let output = run(folder.path(), &args);
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
@@ -343,7 +354,10 @@ fn a_collector_takes_every_export_and_forwards_the_figures_of_the_run() {
     until("the receiver listens", || receiver.log().contains('\n'));
     let collector = within(Rotel::start(receiver.log().trim())).unwrap();
     let ca = NullCa::start(folder.path(), &["--no-verify"]);
-    let (url, mut args) = (collector.url(), vec!["run", "--headless", "--workers", "4", "--run-time", "2s"]);
+    let (url, mut args) = (
+        collector.url(),
+        vec!["run", "--headless", "--workers", "4", "--think-time", "20ms", "--run-time", "2s"],
+    );
     args.extend(["--http01-listen", "127.0.0.1:0", "--otlp", &url, "--otlp-interval", "300ms"]);
     args.extend(["--json", "summary.json"]);
     args.extend(ca.target());

@@ -28,7 +28,7 @@ fn a_run_past_a_bound_is_marked_in_summary_log_and_table_and_strict_ends_with_10
     let ca = crate::common::NullCa::start(folder.path(), &[]);
     // Any run uses more than a thousandth of a processor.
     let tiny = ["--limited-lag", "10m", "--limited-cpu", "0.1%"];
-    let args = ["--workers", "4", "--run-time", "7s", "--strict"];
+    let args = ["--workers", "4", "--think-time", "20ms", "--run-time", "7s", "--strict"];
     let output = run(folder.path(), &ca, &[&tiny[..], &args].concat());
     let said = crate::common::said(&output);
     assert_eq!(output.status.code(), Some(108), "{said}");

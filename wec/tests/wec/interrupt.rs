@@ -90,7 +90,7 @@ fn a_closed_pipe_does_not_end_the_run() {
     let folder = tempfile::tempdir().unwrap();
     let ca = crate::common::NullCa::start(folder.path(), &[]);
     // Longer than the time to the first line of progress.
-    let mut args = vec!["run", "--headless", "--workers", "2", "--run-time", "8s"];
+    let mut args = vec!["run", "--headless", "--workers", "2", "--think-time", "20ms", "--run-time", "8s"];
     args.extend(["--http01-listen", "127.0.0.1:0", "--json", "summary.json"]);
     args.extend(ca.target());
     let mut run = spawn(folder.path(), &args);

@@ -131,7 +131,8 @@ async fn every_process_of_a_board_answers_for_all_of_them() {
     let analytics = format!("http://{results}");
     let args = ["requester", "--analytics", &analytics, "--board", &board, "--node-stats", &of_requester];
     let args = [&args[..], &["--http01-listen", "127.0.0.1:0", "--weight", &ONLY_REGISTRATIONS]].concat();
-    let args = [&args[..], &["--workers", "1", "--run-time", "10m"], &ca.target()].concat();
+    let args =
+        [&args[..], &["--workers", "1", "--think-time", "20ms", "--run-time", "10m"], &ca.target()].concat();
     let _requester =
         Running(Some(wec(folder, &args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()));
     for at in [&of_analytics, &of_challenges, &of_requester] {

@@ -172,7 +172,7 @@ fn shown_again(folder: &Path, logs: &str, log: &str) -> [(&'static str, Run); 3]
 fn is_shown_again_as_it_was(folder: &Path, mut run: Run, run_code: i32) {
     let (status, body) = run.http("PATCH /api/v1/sessions/current", r#"{"state":"paused"}"#);
     assert_eq!(status, 200, "{body}");
-    run.until_still();
+    run.until_at_rest();
     let id = run.snapshot()["run"]["id"].as_str().unwrap().to_owned();
     let name = format!("{id}.jsonl");
     let log = folder.join("results").join(&name);

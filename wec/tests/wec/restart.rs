@@ -35,7 +35,7 @@ fn a_run_continues_with_the_state_of_a_killed_one() {
     killed.wait().unwrap();
     let logged = crate::common::chains_in(&folder.path().join("killed")) as u64;
 
-    let args = with(&["--run-time", "5s", "--json", "summary.json"]);
+    let args = with(&["--iterations", "300", "--json", "summary.json"]);
     let args: Vec<_> = args.iter().map(String::as_str).collect();
     let output = crate::common::run(folder.path(), &args);
     assert_eq!(output.status.code(), Some(0), "{}", crate::common::said(&output));

@@ -3,7 +3,7 @@
 use std::net::TcpStream;
 use std::process::Stdio;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use wec_board::{Board, EtcdOptions, Session};
 use wec_record::{LoadState, Mark, MarkBy, MarkValue, Record};
 use wec_testbed::etcd::Etcd;
@@ -140,7 +140,7 @@ fn pause_weights_and_limits_take_effect_at_once() {
         paused,
         "state running → paused\nrunning chains end, no new ones start until wec session resume"
     );
-    let (still, ended) = run.until_still();
+    let (still, ended) = run.until_at_rest();
     assert_eq!(run.told(folder.path(), &["resume"]), "state paused → running");
     run.until_chains(ended + 20);
 
@@ -180,10 +180,10 @@ fn pause_weights_and_limits_take_effect_at_once() {
 fn a_rate_can_be_set_to_zero_and_up_again() {
     let folder = tempfile::tempdir().unwrap();
     let ca = crate::common::NullCa::start(folder.path(), &[]);
-    let run = Run::start(folder.path(), &ca, &["--rate", "20/s", "--workers", "50"]);
+    let mut run = Run::start(folder.path(), &ca, &["--rate", "20/s", "--workers", "50"]);
     run.until_chains(10);
     assert_eq!(run.told(folder.path(), &["rate", "0"]), "default: rate 20 → 0 chains/s");
-    let (_, ended) = run.until_still();
+    let (_, ended) = run.until_at_rest();
     assert_eq!(run.told(folder.path(), &["rate", "2400/m"]), "default: rate 0 → 40 chains/s");
     run.until_chains(ended + 10);
     let shown = run.told(folder.path(), &["show"]);
@@ -195,6 +195,22 @@ fn a_rate_can_be_set_to_zero_and_up_again() {
         crate::common::said(&other),
         "error: rate: \"10 requests/s\" counts requests, but scenario \"default\" counts chains: use that unit\n"
     );
+    run.patch(json!({ "rate": 30 }));
+    run.told(folder.path(), &["stop"]);
+    assert_eq!(run.child.wait().unwrap().code(), Some(0));
+    let of_rate = |(_, what, ..): &(String, String, String, String)| what == "rate";
+    let expected = [
+        mark("cli", "rate", "20", "0"),
+        mark("cli", "rate", "0", "40"),
+        mark("cli", "rate", "40", "10"),
+        mark("api", "rate", "10", "30"),
+    ];
+    assert_eq!(marks(folder.path()).into_iter().filter(of_rate).collect::<Vec<_>>(), expected);
+    let summary = crate::common::summary(folder.path());
+    let text = |mark: &Value, key: &str| mark[key].as_str().unwrap().to_owned();
+    let told = summary["marks"].as_array().unwrap().iter();
+    let told = told.map(|mark| (text(mark, "by"), text(mark, "what"), text(mark, "from"), text(mark, "to")));
+    assert_eq!(told.filter(of_rate).collect::<Vec<_>>(), expected, "{summary}");
 }
 
 #[test]

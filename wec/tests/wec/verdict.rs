@@ -44,7 +44,7 @@ fn thresholds_decide_the_exit_code_and_are_in_all_outputs() {
     let ca = crate::common::NullCa::start(folder.path(), &["--fault", "newOrder=500:0.5"]);
     let good = "requests{endpoint=newOrder,method=POST}{p(50)} < 20s";
     let windowed = "requests{rate} > 0.1/s over 2s";
-    let load = ["--workers", "4", "--run-time", "5s"];
+    let load = ["--workers", "4", "--think-time", "20ms", "--run-time", "5s"];
     let holds = run(
         folder.path(),
         &ca.target(),
@@ -155,8 +155,18 @@ fn a_threshold_that_aborts_ends_the_run_early_and_a_replay_agrees() {
     let ca = crate::common::NullCa::start(folder.path(), &["--fault", "newOrder=500:0.9"]);
     let expression = "chain.authorization{failed} < 10% over 2s abort after 1s";
     // Without the threshold the run takes an hour.
-    let more =
-        ["--workers", "4", "--run-time", "1h", "--threshold", expression, "--threshold", "chain{count} > 1"];
+    let more = [
+        "--workers",
+        "4",
+        "--think-time",
+        "20ms",
+        "--run-time",
+        "1h",
+        "--threshold",
+        expression,
+        "--threshold",
+        "chain{count} > 1",
+    ];
     let output = run(folder.path(), &ca.target(), &more);
     let said = crate::common::said(&output);
     assert_eq!(output.status.code(), Some(99), "{said}");

@@ -88,9 +88,14 @@ pub(crate) fn chains_in(logs: &Path) -> usize {
 #[expect(clippy::disallowed_methods, reason = "no runtime waits here, and nothing is measured")]
 pub(crate) fn until(what: &str, mut done: impl FnMut() -> bool) {
     let started = std::time::Instant::now();
-    while !done() {
+    loop {
+        let asked = std::time::Instant::now();
+        if done() {
+            return;
+        }
         assert!(started.elapsed() < std::time::Duration::from_secs(120), "waited in vain for: {what}");
-        std::thread::sleep(std::time::Duration::from_millis(20));
+        // Some read a whole log each time: they take at most a fifth of a processor.
+        std::thread::sleep(std::time::Duration::from_millis(20).max(4 * asked.elapsed()));
     }
 }
 
@@ -322,23 +327,22 @@ impl Run {
         until(&format!("{ended} chains have ended"), || chains(&self.snapshot()) >= ended);
     }
 
-    /// Waits for two seconds without results; returns their start, and the number that had ended by then.
-    pub(crate) fn until_still(&self) -> (u64, u64) {
-        self.until_no_more(chains)
-    }
-
-    /// The same for any count.
-    pub(crate) fn until_no_more(&self, count: impl Fn(&Value) -> u64) -> (u64, u64) {
-        let mut since = (0, u64::MAX);
-        until("nothing ends any more", || {
+    /// Waits for a sample of the load in which nothing may start and nothing runs, and for the results of all that ended
+    /// before it; returns the time of the latest record, and their number.
+    pub(crate) fn until_at_rest(&self) -> (u64, u64) {
+        let mut rest = (0, 0);
+        until("the load is at rest", || {
             let now = self.snapshot();
-            let (at, ended) = (now["at_unix_ns"].as_u64().unwrap(), count(&now));
-            if ended != since.1 {
-                since = (at, ended);
-            }
-            at >= since.0 + 2_000_000_000
+            rest = (now["at_unix_ns"].as_u64().unwrap(), chains(&now));
+            let scenarios = now["scenarios"].as_object().unwrap();
+            let rests = |sample: &Value| {
+                let rate = sample["rate_target"].as_f64();
+                rate.map_or(sample["workers"] == 0, |rate| rate == 0.0) && sample["busy"] == 0
+            };
+            let ended: u64 = scenarios.values().map(|sample| sample["ended"].as_u64().unwrap()).sum();
+            !scenarios.is_empty() && scenarios.values().all(rests) && ended == rest.1
         });
-        since
+        rest
     }
 
     pub(crate) fn running(&self) -> u64 {

@@ -41,7 +41,7 @@ async fn hits_on_a_challenge_server_with_a_wrong_clock_are_within_their_validati
     std::fs::create_dir_all(&own).unwrap();
     let mut args = vec!["requester", "--node", "a", "--session", "night", "--board", &url];
     args.extend(["--analytics", &results, "--challenges", &challenges, "--challenge-types", "http-01"]);
-    args.extend(["--workers", "2", "--run-time", "1h"]);
+    args.extend(["--workers", "2", "--think-time", "20ms", "--run-time", "1h"]);
     args.extend(ca.target());
     let said = std::fs::File::create(own.join("said")).unwrap();
     let node = common::wec(&own, &args).stdout(Stdio::null()).stderr(said).spawn().unwrap();
