@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 
+import { count } from "./format";
 import { around, brieflySaid, bundles, bundleSaid, fromOutside, limitedSpans, said, warmUpSpan, who } from "./marks";
 import { mark } from "./testing";
 import type { MarkValue, MarkView } from "./wire";
@@ -12,6 +13,7 @@ const text = (value: string): MarkValue => ({ kind: "text", value });
 describe("a change in words", () => {
   it.each<[MarkView, string, string]>([
     [mark("workers", workers(50), workers(80)), "50 → 80", "workers 50 → 80"],
+    [mark("workers", workers(999), workers(1_000)), `999 → ${count(1_000)}`, `workers 999 → ${count(1_000)}`],
     [mark("rate", { kind: "rate", value: 2.5 }, { kind: "rate", value: 50 }, { scenario: "burst" }), "2.5/s → 50/s", "burst: rate 2.5/s → 50/s"],
     [mark("state", { kind: "state", value: "running" }, { kind: "state", value: "paused" }, { scenario: "" }), "paused", "state running → paused"],
     [mark("state", { kind: "state", value: "paused" }, { kind: "state", value: "running" }, { scenario: "" }), "resumed", "state paused → running"],
@@ -41,7 +43,7 @@ describe("a change in words", () => {
       "gap",
       "300 of 500 chains missing for 12 s",
     ],
-    [mark("limits", certificates(null), certificates(7), { scenario: "" }), "limits", "limit of certificates none → 7"],
+    [mark("limits", certificates(null), certificates(7_000), { scenario: "" }), "limits", `limit of certificates none → ${count(7_000)}`],
     [mark("note", text(""), text("deployed 1.4"), { scenario: "" }), "note", "note: deployed 1.4"],
     [mark("weather", text("sun"), text("rain"), { scenario: "" }), "weather", "weather sun → rain"],
   ])("is brief and whole", (change, brief, whole) => {

@@ -1,5 +1,6 @@
 // Changes of the load as text. Pure.
 
+import { count } from "./format";
 import type { KnownMarkBy, KnownMarkWhat, MarkValue, MarkView } from "./wire";
 
 /** In words who makes changes, and whether a person or a program outside the load tester does. A new author must be added here. */
@@ -83,7 +84,7 @@ export function said(mark: MarkView): string {
     }
     case "limits": {
       const old = new Map(before.kind === "limits" ? before.value.map(({ objects, limit }) => [objects, limit]) : []);
-      return of + after.value.map(({ objects, limit }) => `limit of ${objects} ${step(old.get(objects), limit, "none")}`).join(", ");
+      return of + after.value.map(({ objects, limit }) => `limit of ${objects} ${step(old.get(objects), limit, "none", count)}`).join(", ");
     }
     case "gap":
       return of + shown(after);
@@ -102,22 +103,23 @@ export function said(mark: MarkView): string {
 }
 
 /** A number before and after; one that the list of values lacks, because it was too long, is left out. */
-function step(before: number | null | undefined, after: number | null, none: string): string {
-  const from = before === undefined ? "" : `${before ?? none} `;
-  return `${from}→ ${after ?? none}`;
+function step(before: number | null | undefined, after: number | null, none: string, text: (value: number) => string = String): string {
+  const words = (value: number | null) => (value === null ? none : text(value));
+  const from = before === undefined ? "" : `${words(before)} `;
+  return `${from}→ ${words(after)}`;
 }
 
 /** A value in words, with its unit. */
 function shown(value: MarkValue): string {
   switch (value.kind) {
     case "workers":
-      return String(value.value);
+      return count(value.value);
     case "rate":
       return `${value.value}/s`;
     case "weights":
       return value.value.map(({ chain, weight }) => `${chain} ${weight ?? "unset"}`).join(", ");
     case "limits":
-      return value.value.map(({ objects, limit }) => `${objects} ${limit ?? "none"}`).join(", ");
+      return value.value.map(({ objects, limit }) => `${objects} ${limit === null ? "none" : count(limit)}`).join(", ");
     case "state":
     case "warm-up":
     case "text":
