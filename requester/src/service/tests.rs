@@ -1,5 +1,5 @@
-//! Runs whose results go to another process, without a CA's process and under a paused clock: analytics that cannot be reached, a
-//! sink that cannot be used, a board that is lost, and another node. Sockets and the spool are real.
+//! Runs whose results go to another process, without a CA's process and under a paused clock: analytics that cannot be
+//! reached or may not be used, a board that is lost, and another node. Sockets and the spool are real.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -92,13 +92,12 @@ struct Run {
 }
 
 impl Run {
-    /// Starts the node `name`, which delivers to `analytics` and keeps the rest in `spool` below the run's folder.
-    fn start(name: &str, plan: Plan, (ca, board): (&Ca, &Board), (analytics, spool): (&str, &str)) -> Self {
+    /// Starts the node `name`, which delivers to `analytics` and keeps the rest in `spool` in the run's folder.
+    fn start(name: &str, plan: Plan, (ca, board): (&Ca, &Board), analytics: &str) -> Self {
         let (folder, stop, began) = (tempfile::tempdir().unwrap(), Stop::default(), Rc::new(Cell::new(0)));
-        std::fs::write(folder.path().join("file"), "").unwrap();
         let options = DeliveryOptions {
             analytics: analytics.to_owned(),
-            spool: folder.path().join(spool),
+            spool: folder.path().join("spool"),
             spool_bytes: 1 << 20,
             token: None,
             tls: TlsOptions::default(),
@@ -133,7 +132,7 @@ fn nodes(board: &Board) -> usize {
 fn results_stay_in_the_spool_while_analytics_cannot_be_reached() {
     paused(async {
         let (ca, board) = (Ca::new(true), Board::local());
-        let run = Run::start("a", plan(Some("20")), (&ca, &board), (&nobody(), "spool"));
+        let run = Run::start("a", plan(Some("20")), (&ca, &board), &nobody());
         let delivered = run.running.await.unwrap().unwrap();
         assert_eq!((delivered.iterations, delivered.succeeded, run.began.get()), (20, 20, 1));
         let Health { pushed, delivered: arrived, queued, spooled, lost, .. } = delivered.health;
@@ -152,24 +151,10 @@ fn results_stay_in_the_spool_while_analytics_cannot_be_reached() {
 fn a_destination_beyond_loopback_without_tls_ends_the_start_and_the_session_is_left() {
     paused(async {
         let (ca, board) = (Ca::new(true), Board::local());
-        let run = Run::start("a", plan(Some("20")), (&ca, &board), ("http://192.0.2.1:8090", "spool"));
+        let run = Run::start("a", plan(Some("20")), (&ca, &board), "http://192.0.2.1:8090");
         let refused = run.running.await.unwrap().unwrap_err();
         assert!(format!("{refused:#}").contains("192.0.2.1"), "{refused:#}");
         assert_eq!((nodes(&board), run.began.get(), ca.requested()), (0, 0, 0));
-    });
-}
-
-#[test]
-fn results_are_lost_and_the_reason_is_reported_if_the_spool_cannot_be_written() {
-    paused(async {
-        let (ca, board) = (Ca::new(true), Board::local());
-        let run = Run::start("a", plan(Some("20")), (&ca, &board), (&nobody(), "file/spool"));
-        let delivered = run.running.await.unwrap().unwrap();
-        assert_eq!((delivered.iterations, delivered.health.lost), (20, delivered.health.pushed));
-        let report = delivered.report();
-        assert!(report.contains("20 LOST: cannot write the spool"), "{report}");
-        assert_eq!(delivered.exit(&run.stop), Exit::CouldNotRun);
-        assert_eq!(nodes(&board), 0, "the session has been left");
     });
 }
 
@@ -178,7 +163,7 @@ fn a_node_whose_board_is_lost_ends_with_a_signal_and_counts_as_one_of_several() 
     paused(async {
         let (ca, page) = (Ca::new(true), Board::local());
         let (board, link): (Board, Link) = page.linked().await.unwrap();
-        let run = Run::start("a", plan(None), (&ca, &board), (&nobody(), "spool"));
+        let run = Run::start("a", plan(None), (&ca, &board), &nobody());
         ca.asked(5).await;
         link.cut();
         run.stop.finish.cancel();
@@ -194,7 +179,7 @@ fn nodes_of_one_session_end_together_and_know_of_each_other() {
     paused(async {
         let (ca, board) = (Ca::new(true), Board::local());
         let nobody = nobody();
-        let start = |name| Run::start(name, plan(Some("60")), (&ca, &board), (&nobody, "spool"));
+        let start = |name| Run::start(name, plan(Some("60")), (&ca, &board), &nobody);
         let (one, two) = (start("a"), start("b"));
         let (first, second) = (one.running.await.unwrap().unwrap(), two.running.await.unwrap().unwrap());
         assert_eq!((first.iterations + second.iterations, &first.run), (60, &second.run));
