@@ -6,25 +6,32 @@ fn script() -> String {
     let listed = Chain::ALL.map(|chain| format!("\"{chain}\"")).join(", ");
     let weights =
         Chain::ALL.map(|chain| format!("  \"{chain}\": {},\n", chain.facts().default_weight)).concat();
-    let needs = Chain::ALL.map(|chain| {
-        let object = match chain.facts().needs {
-            None => "null",
-            Some(Object::Registration) => "\"registrations\"",
-            Some(Object::Order) => "\"authorizations\"",
-            Some(Object::Certificate) => "\"certificates\"",
-        };
-        format!("  \"{chain}\": {object},\n")
-    });
-    let needs = needs.concat();
+    let of = |object: fn(Chain) -> Option<Object>| {
+        Chain::ALL.map(|chain| format!("  \"{chain}\": {},\n", object(chain).map_or("null", stored))).concat()
+    };
+    let (needs, makes) = (of(|chain| chain.facts().needs), of(|chain| chain.facts().makes));
     format!(
         "// Made from record/src/chain.rs: WEC_WRITE_PAGE=1 cargo test -p wec-analytics --test analytics page_chains\n\n\
          export const CHAINS = [{listed}] as const;\n\
          export type Chain = (typeof CHAINS)[number];\n\
          /** What a plan that sets none has. */\n\
          export const DEFAULT_WEIGHTS: Record<Chain, number> = {{\n{weights}}};\n\
+         /** An object that chains need and make. */\n\
+         export type ChainObject = \"registrations\" | \"authorizations\" | \"certificates\";\n\
          /** What the state store must hold for each; null for one that needs nothing. */\n\
-         export const NEEDS: Record<Chain, \"registrations\" | \"authorizations\" | \"certificates\" | null> = {{\n{needs}}};\n"
+         export const NEEDS: Record<Chain, ChainObject | null> = {{\n{needs}}};\n\
+         /** What each adds to the state store; null for one that adds nothing. */\n\
+         export const MAKES: Record<Chain, ChainObject | null> = {{\n{makes}}};\n"
     )
+}
+
+/// The count of the state store that has the object.
+const fn stored(object: Object) -> &'static str {
+    match object {
+        Object::Registration => "\"registrations\"",
+        Object::Order => "\"authorizations\"",
+        Object::Certificate => "\"certificates\"",
+    }
 }
 
 fn style() -> String {

@@ -21,8 +21,10 @@ export const DEFAULT_WEIGHTS: Record<Chain, number> = {
   "refusals": 0,
   "composed": 0,
 };
+/** An object that chains need and make. */
+export type ChainObject = "registrations" | "authorizations" | "certificates";
 /** What the state store must hold for each; null for one that needs nothing. */
-export const NEEDS: Record<Chain, "registrations" | "authorizations" | "certificates" | null> = {
+export const NEEDS: Record<Chain, ChainObject | null> = {
   "registration": null,
   "authorization": "registrations",
   "certificate": "authorizations",
@@ -39,4 +41,23 @@ export const NEEDS: Record<Chain, "registrations" | "authorizations" | "certific
   "download": "certificates",
   "refusals": "registrations",
   "composed": "registrations",
+};
+/** What each adds to the state store; null for one that adds nothing. */
+export const MAKES: Record<Chain, ChainObject | null> = {
+  "registration": "registrations",
+  "authorization": "authorizations",
+  "certificate": "certificates",
+  "refresh": "certificates",
+  "revoke": null,
+  "key-rollover": null,
+  "account-update": null,
+  "account-deactivation": null,
+  "authorization-deactivation": null,
+  "orders-list": null,
+  "pre-authorization": "authorizations",
+  "renewal-info": null,
+  "alternate-chains": null,
+  "download": null,
+  "refusals": null,
+  "composed": null,
 };

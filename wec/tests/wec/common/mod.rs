@@ -119,9 +119,11 @@ impl Running {
         self.0.as_mut().is_none_or(|child| matches!(child.try_wait(), Ok(Some(_))))
     }
 
-    /// Lets it finish, and waits until it has.
+    /// Lets it finish, and waits until it has. Before it can take the signal, it would end at once, or miss the signal
+    /// where those who run the tests ignore it.
     pub(crate) fn interrupt(mut self) -> Output {
-        let child = self.0.take().expect("the child is taken only here");
+        let mut child = self.0.take().expect("the child is taken only here");
+        until("it handles an interrupt", || handles_interrupt(&child) || child.try_wait().unwrap().is_some());
         signal(&child, "-INT");
         child.wait_with_output().expect("it ends")
     }
@@ -134,6 +136,15 @@ impl Drop for Running {
             let _ = child.wait();
         }
     }
+}
+
+/// Whether the process, which may be starting by way of another program, has a handler for SIGINT.
+fn handles_interrupt(child: &Child) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    caught
+        .and_then(|caught| u64::from_str_radix(caught.trim(), 16).ok())
+        .is_some_and(|caught| caught & 2 != 0)
 }
 
 /// Sends a signal to a process that has not been waited for.
