@@ -178,7 +178,7 @@ fn a_stall_shows_in_response_times_and_not_in_service_times() {
 fn percentiles_are_those_of_the_latencies_that_the_ca_adds() {
     let latencies: Vec<f64> = (0..25).map(|step| 3000.0 + 300.0 * f64::from(step)).collect();
     let in_turn: Vec<String> = latencies.iter().map(|latency| format!("{latency}ms")).collect();
-    let mut flags = vec!["--rate", "50/s", "--spacing", "even", "--run-time", "21s", "--graceful-stop", "2m"];
+    let mut flags = vec!["--rate", "25/s", "--spacing", "even", "--run-time", "42s", "--graceful-stop", "2m"];
     flags.extend(["--weight", &ONLY_REGISTRATIONS]);
     let (summary, _) = run(&["--latency", &format!("newAccount={}", in_turn.join(","))], &flags);
     let timing = &endpoint(&summary, "newAccount")["service_time_ns"];
