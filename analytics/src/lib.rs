@@ -25,10 +25,9 @@ mod web;
 
 pub use ingest::Ingest;
 pub use log::{DamagedLine, LogError, LogReport, read_logs, replay};
-pub use metrics::OtlpOptions;
 pub use notice::notice;
 pub use options::{Options, run};
-pub use runs::{ConsumerOptions, IndexPlace, LogPlace, RecordedRun, read_reports};
+pub use runs::{ConsumerOptions, ExporterOptions, IndexPlace, LogPlace, RecordedRun, read_reports};
 pub use serve::{ServeOptions, ServedPage, serve};
 pub use service::{Analytics, Config, Finished, StartError};
 pub use summary::summary_table;

@@ -3,7 +3,6 @@
 //! Nothing is counted here: families are made from the counts of the aggregate when they are asked for. So
 //! they cannot differ from the page and the summary.
 
-mod otlp;
 mod prometheus;
 
 use wec_board::NodeInfo;
@@ -12,8 +11,6 @@ use wec_listen::ListenerCounts;
 
 use crate::views::Health;
 
-pub(crate) use self::otlp::Exporter;
-pub use self::otlp::OtlpOptions;
 pub(crate) use self::prometheus::{Encoding, encode};
 
 /// How far the clocks of nodes are ahead of the board's time.

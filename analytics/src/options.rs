@@ -101,11 +101,11 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<Ex
     wec_startup::private_folder(&options.log_dir)
         .with_context(|| format!("cannot make the folder of logs {}", options.log_dir.display()))?;
     // First, because a run of this process may report to it.
-    let consumer = options.consumer.start(&options.consumers.report_to, &options.log_dir).await?;
+    let consumer = options.consumer.start(&options.consumers.exporters.report_to, &options.log_dir).await?;
     if let Some(consumer) = &consumer {
         show(format_args!("consumer on http://{}/", consumer.address()));
     }
-    let webhook = options.consumers.report_to.webhook.clone();
+    let webhook = options.consumers.exporters.report_to.webhook.clone();
     let stats = options.node_stats.start(&options.tls, tls.as_ref()).await?.map(Arc::new);
     if let Some(stats) = &stats {
         stats.follow(&board);

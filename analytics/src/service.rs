@@ -14,7 +14,6 @@ use tokio::net::TcpListener;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use wec_board::{Board, By, Change, SessionState};
 use wec_figures::repeating::{REPEATS, Reported};
@@ -22,27 +21,22 @@ use wec_figures::snapshot::Snapshot;
 use wec_figures::window::WindowFigures;
 use wec_listen::{Connections, Rules};
 use wec_node_stats::Server as NodeStatsServer;
-use wec_observe::Sampler;
 use wec_pki::{Clients, Tls, TlsError};
 use wec_record::{Record, RunHeader, Threshold};
 use wec_startup::{Access, Holder, Token};
 
-use crate::clock::unix_now_ns;
 use crate::grpc;
 use crate::ingest::Ingest;
 use crate::log::LogError;
-use crate::metrics::Exporter;
 use crate::runs::{
-    self, Catalogue, ConsumerOptions, IndexPlace, LogPlace, RecordedRun, Replayed, Reporters, Shown,
+    self, Catalogue, ConsumerOptions, ExportedRuns, IndexPlace, LogPlace, RecordedRun, Replayed, Reporters,
+    Shown,
 };
 use crate::views::{CapacityView, Health};
 use crate::web::{self, Feed};
 
 /// Time for watchers to fetch the last figures, and for servers to end.
 const LAST_FIGURES: Duration = Duration::from_secs(2);
-
-/// How often other programs are sampled.
-const OBSERVE_EVERY: Duration = Duration::from_secs(1);
 
 /// Configuration of analytics.
 #[derive(Clone, Debug)]
@@ -162,9 +156,8 @@ impl Analytics {
         let web = listen("the page", config.web, &access).await?;
         let grpc = listen("results", config.grpc, &access).await?;
         let drain = CancellationToken::new();
-        let reporters = Reporters::start(&config.consumers.report_to);
-        let observe = config.consumers.observe.clone();
-        let exporter = Exporter::new(&config.consumers.otlp);
+        let reporters = Reporters::start(&config.consumers.exporters.report_to);
+        let exporters = config.consumers.exporters.clone();
         let consumers = ConsumerOptions { reporters: reporters.clone(), ..config.consumers };
         let (ingest, shown, log_thread) =
             runs::start(config.log.clone(), consumers, (board.clone(), &config.session), drain.clone())
@@ -198,21 +191,12 @@ impl Analytics {
         analytics.servers.push(until(analytics.stop_results.clone(), look_after(board.clone())));
         let marks = write_marks(board.clone(), config.session.clone(), ingest.clone());
         analytics.servers.push(until(analytics.stop_results.clone(), marks));
-        if let Some(exporter) = exporter {
-            // Until the last figures are known.
-            let exporting = exporting(exporter, shown.clone(), ingest.clone(), analytics.stop_web.clone());
-            analytics.servers.push(tokio::spawn(exporting));
-        }
-        for source in observe.observe {
-            match Sampler::new(source, observe.observe_series.clone()) {
-                Ok(sampler) => {
-                    let observing =
-                        observing(sampler, shown.clone(), ingest.clone(), analytics.stop_results.clone());
-                    analytics.servers.push(tokio::spawn(observing));
-                }
-                Err(error) => tracing::warn!("nothing is observed: {error}"),
-            }
-        }
+        analytics.servers.extend(exporters.start(&ExportedRuns {
+            shown: shown.clone(),
+            ingest: ingest.clone(),
+            results_end: analytics.stop_results.clone(),
+            figures_final: analytics.stop_web.clone(),
+        }));
         if let Some((listener, _)) = grpc {
             let receiving =
                 grpc::Receiving { ingest: ingest.clone(), access: access.clone(), tls: of_services };
@@ -372,55 +356,6 @@ async fn listen(
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     Ok(Some((listener, bound)))
-}
-
-/// Exports the figures of the current run in its interval, and once more at the end.
-async fn exporting(mut exporter: Exporter, shown: Arc<Shown>, ingest: Ingest, stop: CancellationToken) {
-    let mut intervals = tokio::time::interval(exporter.interval);
-    intervals.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    loop {
-        let over = tokio::select! {
-            _ = intervals.tick() => false,
-            () = stop.cancelled() => true,
-        };
-        let started = shown.current().figures().lock().header().map(|header| header.started_unix_ns);
-        if let Some(started) = started {
-            exporter.export(&shown.current_families(&ingest), started, unix_now_ns()).await;
-        }
-        if over {
-            return exporter.conclude();
-        }
-    }
-}
-
-/// Samples another program each second while a run goes on, until `stop`. Its records belong to the current run.
-async fn observing(mut sampler: Sampler, shown: Arc<Shown>, ingest: Ingest, stop: CancellationToken) {
-    let mut seconds = tokio::time::interval(OBSERVE_EVERY);
-    seconds.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    loop {
-        tokio::select! {
-            _ = seconds.tick() => {}
-            () = stop.cancelled() => break,
-        }
-        let goes_on = {
-            let run = shown.current();
-            let figures = run.figures().lock();
-            figures.header().is_some() && !figures.is_stopped()
-        };
-        if !goes_on {
-            continue;
-        }
-        let sampled = tokio::select! {
-            sampled = sampler.sample(unix_now_ns) => sampled,
-            () = stop.cancelled() => break,
-        };
-        if let Some(observation) = sampled
-            && ingest.deliver(vec![Record::Observation(observation)]).await.is_err()
-        {
-            break;
-        }
-    }
-    sampler.conclude();
 }
 
 /// Writes every change of a session to its run's log as a mark, whoever made it. `session` is the one whose run

@@ -56,7 +56,7 @@ pub(crate) async fn capacity(options: Options, stop: Stop) -> anyhow::Result<Exi
     let told = Report { search: &search, plan: &plan, findings: &findings, ended: &ended, exit };
     let text = |style: TextStyle| told.text(style);
     output.leave("what was found", || told.junit(), &ended.log, text, &told.json())?;
-    if let Some(webhook) = &output.report_to.webhook {
+    if let Some(webhook) = &output.exporters.report_to.webhook {
         let text = text(TextStyle::default());
         let answer = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
         let target = &ended.snapshot.run.target;

@@ -103,7 +103,7 @@ async fn run_and_conclude(
     if nothing.is_some() && none.is_none() {
         say(format_args!("step by step: {}", doctor_command(&plan)));
     }
-    if let Some(webhook) = &output.report_to.webhook {
+    if let Some(webhook) = &output.exporters.report_to.webhook {
         wec_consumer::notify(webhook, &notice(snapshot, exit, &ended.log)).await;
     }
     ended.conclude(&output, &stop).await?;
@@ -421,10 +421,10 @@ async fn start_analytics(
         session: SESSION.to_owned(),
         consumers: ConsumerOptions {
             log: output.log.clone(),
-            report_to: output.report_to.clone(),
-            observe: output.observe.clone(),
-            otlp: output.otlp.clone(),
-            ..ConsumerOptions::default()
+            exporters: output.exporters.clone(),
+            // Those of the run are in its plan.
+            thresholds: Vec::new(),
+            reporters: None,
         },
         token: std::env::var("WEC_TOKEN").ok().and_then(wec_analytics::Token::new),
         allowed_hosts: Vec::new(),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
 use serde::Serialize;
-use wec_analytics::LogOptions;
+use wec_analytics::{ExporterOptions, LogOptions};
 use wec_requester::Hook;
 use wec_requester::config::Mistakes;
 use wec_startup::{TextStyle, WrongUse, report, say, show, told};
@@ -47,11 +47,7 @@ pub(crate) struct OutputOptions {
     #[arg(long = "hook", value_name = "WHEN: COMMAND", help_heading = HEADING, hide_short_help = true)]
     pub(crate) hooks: Vec<Hook>,
     #[command(flatten)]
-    pub(crate) report_to: wec_consumer::ClientOptions,
-    #[command(flatten)]
-    pub(crate) observe: wec_observe::ObserveOptions,
-    #[command(flatten)]
-    pub(crate) otlp: wec_analytics::OtlpOptions,
+    pub(crate) exporters: ExporterOptions,
 }
 
 /// The address of the page.

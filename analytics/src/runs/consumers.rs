@@ -1,24 +1,29 @@
-//! The consumers of each run, and their options.
+//! The consumers of each run and the exporters of a process, and their options.
 //!
-//! To add a consumer, such as an exporter: put its `RecordConsumer` into a file in a new folder `consumers/`,
-//! and its options and its entry into the list here. It must not block: one thread processes the records of
-//! all runs.
+//! To add an exporter: put its options and its task or its `RecordConsumer` into a file in `consumers/`, and its
+//! row into [`ExporterOptions`]. `wec run` and `wec analytics` then have its flags. A `RecordConsumer` must not
+//! block: one thread processes the records of all runs.
 
+mod observed;
+mod otlp;
 mod recorded_reports;
 mod reported;
 mod run_reports;
 
 use std::sync::Arc;
 
-use crate::consume::RecordConsumer;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 use wec_consumer::ClientOptions;
 use wec_log::LogOptions;
 use wec_observe::ObserveOptions;
 use wec_record::Threshold;
 
-use super::LiveRun;
-use crate::metrics::OtlpOptions;
+use super::{LiveRun, Shown};
+use crate::consume::RecordConsumer;
+use crate::ingest::Ingest;
 
+use self::otlp::OtlpOptions;
 pub use self::recorded_reports::read_reports;
 pub(crate) use self::reported::Reporters;
 pub(crate) use self::run_reports::RunReports;
@@ -38,6 +43,17 @@ pub struct ConsumerOptions {
         help_heading = "Verdict"
     )]
     pub thresholds: Vec<Threshold>,
+    /// Where the runs are exported to, and what is added to them.
+    #[command(flatten)]
+    pub exporters: ExporterOptions,
+    /// Set when the service starts.
+    #[arg(skip)]
+    pub reporters: Option<Reporters>,
+}
+
+/// Options of all exporters, for every command that has analytics in its process.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct ExporterOptions {
     /// Where the runs are reported to.
     #[command(flatten)]
     pub report_to: ClientOptions,
@@ -47,9 +63,27 @@ pub struct ConsumerOptions {
     /// Where the figures of the current run are sent as OpenTelemetry metrics.
     #[command(flatten)]
     pub otlp: OtlpOptions,
-    /// Set when the service starts.
-    #[arg(skip)]
-    pub reporters: Option<Reporters>,
+}
+
+/// The runs of a process, as its exporters see them.
+#[derive(Clone, Debug)]
+pub(crate) struct ExportedRuns {
+    pub(crate) shown: Arc<Shown>,
+    /// For records that an exporter adds to the current run.
+    pub(crate) ingest: Ingest,
+    /// From then on no results are received.
+    pub(crate) results_end: CancellationToken,
+    /// From then on the figures do not change.
+    pub(crate) figures_final: CancellationToken,
+}
+
+impl ExporterOptions {
+    /// Starts the exporters that are no consumers of records. Must be called within a tokio runtime.
+    pub(crate) fn start(&self, runs: &ExportedRuns) -> Vec<JoinHandle<()>> {
+        // All are named, so that no exporter is forgotten.
+        let Self { report_to: _, observe, otlp } = self;
+        otlp::start(otlp, runs).into_iter().chain(observed::start(observe, runs)).collect()
+    }
 }
 
 impl ConsumerOptions {

@@ -30,8 +30,8 @@ use crate::log::LogError;
 use crate::views::{Health, ReplayView, RunSource};
 
 pub(crate) use self::catalogue::{CURRENT, Catalogue};
-pub(crate) use self::consumers::Reporters;
-pub use self::consumers::{ConsumerOptions, read_reports};
+pub use self::consumers::{ConsumerOptions, ExporterOptions, read_reports};
+pub(crate) use self::consumers::{ExportedRuns, Reporters};
 pub use self::index::IndexPlace;
 pub(crate) use self::index::check as check_index;
 pub(crate) use self::live::{LiveRun, Shown};

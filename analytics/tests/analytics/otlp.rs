@@ -1,11 +1,10 @@
 //! The figures of a run as OpenTelemetry metrics, as a collector receives them.
 
-use std::time::Duration;
-
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::routing::post;
+use clap::Parser as _;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
@@ -14,12 +13,18 @@ use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value as Number;
 use opentelemetry_proto::tonic::metrics::v1::{AggregationTemporality, Metric};
 use prost::Message as _;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use wec_analytics::{Analytics, Config, ConsumerOptions, OtlpOptions, Token};
+use wec_analytics::{Analytics, Config, ConsumerOptions, ExporterOptions};
 use wec_board::Board;
-use wec_outbound::Endpoint;
 use wec_record::Chain;
 
 use crate::common::{START, chain_record, chain_result, header};
+
+/// The flags of all exporters.
+#[derive(clap::Parser)]
+struct Flags {
+    #[command(flatten)]
+    exporters: ExporterOptions,
+}
 
 type Received = (HeaderMap, ExportMetricsServiceRequest);
 
@@ -50,12 +55,9 @@ fn text<'a>(attributes: &'a [KeyValue], key: &str) -> &'a str {
 async fn a_collector_receives_the_figures_of_the_summary() {
     let (url, mut received) = collector().await;
     let folder = tempfile::tempdir().unwrap();
-    let otlp = OtlpOptions {
-        otlp: Some(Endpoint::parse(&url).unwrap()),
-        otlp_token: Token::new("s3cret".to_owned()),
-        otlp_interval: Some(Duration::from_millis(50)),
-    };
-    let consumers = ConsumerOptions { otlp, ..ConsumerOptions::default() };
+    let Flags { exporters } =
+        Flags::parse_from(["", "--otlp", &url, "--otlp-token", "s3cret", "--otlp-interval", "50ms"]);
+    let consumers = ConsumerOptions { exporters, ..ConsumerOptions::default() };
     let config = Config { consumers, ..crate::common::config(folder.path()) };
     let analytics = Analytics::start(config, Board::local()).await.unwrap();
     analytics.begin(header("run")).await.unwrap();

@@ -227,7 +227,7 @@ fn unknown(key: &str, last: &str, known: &[&str], top: &[&str]) -> String {
         return format!("belongs to the table [{CAPACITY}], as {search}");
     }
     let flag = last.replace('_', "-");
-    if FLAGS_ONLY.contains(&flag.as_str())
+    if FLAGS_ONLY.lines().any(|only| only == flag)
         || Key::named(last).is_some_and(|key| key.place == KeyPlace::Command)
     {
         return format!("is a flag only: give --{flag}");

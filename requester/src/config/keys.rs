@@ -276,59 +276,9 @@ static COMMON: &[Key] = &[
         "The run is generator-limited when requests wait for a free connection for this share of their time, for 3 seconds in a row [default: 10%]"),
 ];
 
-/// Flags of the process itself: they are no part of the plan, so a file does not have them. Their commands declare
-/// them; a test in `wec` compares this list with those declarations.
-pub static FLAGS_ONLY: &[&str] = &[
-    "analytics",
-    "board",
-    "calibrate",
-    "certificates",
-    "consumer",
-    "consumer-interval",
-    "consumer-token",
-    "drive",
-    "dry-run",
-    "headless",
-    "hook",
-    "json",
-    "junit",
-    "keep-accounts",
-    "keep-authorizations",
-    "keep-page",
-    "listen",
-    "log-dir",
-    "log-format",
-    "log-level",
-    "log-rotate-every",
-    "log-rotate-size",
-    "no-order",
-    "node",
-    "node-stats",
-    "node-stats-at",
-    "observe",
-    "observe-series",
-    "otlp",
-    "otlp-interval",
-    "otlp-token",
-    "page-host",
-    "plaintext",
-    "quiet",
-    "quorum",
-    "registrations",
-    "session",
-    "speed",
-    "spool",
-    "spool-bytes",
-    "strength",
-    "tls-ca",
-    "tls-cert",
-    "tls-key",
-    "token",
-    "verbose",
-    "verify",
-    "webhook",
-    "yes",
-];
+/// Flags of the process itself, one a line: they are no part of the plan, so a file does not have them. Their
+/// commands declare them; the test in `wec` that compares this list with those declarations writes it.
+pub const FLAGS_ONLY: &str = include_str!("flags_only.txt");
 
 const fn command(
     name: &'static str,

@@ -16,10 +16,15 @@ use opentelemetry_proto::tonic::metrics::v1::{
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message as _;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
+use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
 use wec_consumer::parse_interval;
 use wec_figures::families::{BOUNDS, Distribution, Family, Labels, MetricUnit, Series};
 use wec_outbound::{Endpoint, http_client, told};
 use wec_startup::{Token, Undisclosed};
+
+use super::ExportedRuns;
+use crate::clock::unix_now_ns;
 
 /// The longest time for one request. The last one must not delay the end of the run.
 const WITHIN: Duration = Duration::from_millis(1_500);
@@ -40,21 +45,46 @@ pub struct OtlpOptions {
     pub otlp_interval: Option<Duration>,
 }
 
+/// Exports until the last figures are known, if a collector is configured.
+pub(super) fn start(options: &OtlpOptions, runs: &ExportedRuns) -> Option<JoinHandle<()>> {
+    let exporter = Exporter::new(options)?;
+    Some(tokio::spawn(exporting(exporter, runs.clone())))
+}
+
+/// Exports the figures of the current run in its interval, and once more at the end.
+async fn exporting(mut exporter: Exporter, runs: ExportedRuns) {
+    let mut intervals = tokio::time::interval(exporter.interval);
+    intervals.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        let over = tokio::select! {
+            _ = intervals.tick() => false,
+            () = runs.figures_final.cancelled() => true,
+        };
+        let started = runs.shown.current().figures().lock().header().map(|header| header.started_unix_ns);
+        if let Some(started) = started {
+            exporter.export(&runs.shown.current_families(&runs.ingest), started, unix_now_ns()).await;
+        }
+        if over {
+            return exporter.conclude();
+        }
+    }
+}
+
 /// Sends families to a collector. Failures are warnings, once for each time that it fails after a success.
 #[derive(Debug)]
-pub(crate) struct Exporter {
+struct Exporter {
     endpoint: Endpoint,
     token: Option<Token>,
     http: reqwest::Client,
     failing: bool,
     sent: u64,
     failed: u64,
-    pub(crate) interval: Duration,
+    interval: Duration,
 }
 
 impl Exporter {
     /// None if no collector is configured.
-    pub(crate) fn new(options: &OtlpOptions) -> Option<Self> {
+    fn new(options: &OtlpOptions) -> Option<Self> {
         let endpoint = options.otlp.clone()?;
         let http =
             http_client(WITHIN).inspect_err(|error| tracing::warn!("no metrics are exported: {error}"));
@@ -70,7 +100,7 @@ impl Exporter {
     }
 
     /// Sends the families once.
-    pub(crate) async fn export(&mut self, families: &[Family], started_unix_ns: u64, now_unix_ns: u64) {
+    async fn export(&mut self, families: &[Family], started_unix_ns: u64, now_unix_ns: u64) {
         if families.is_empty() {
             return;
         }
@@ -91,7 +121,7 @@ impl Exporter {
     }
 
     /// Warns of the exports that are missing.
-    pub(crate) fn conclude(&self) {
+    fn conclude(&self) {
         if self.failed > 0 {
             tracing::warn!("{} of {} exports to {} failed", self.failed, self.sent, self.endpoint);
         }
