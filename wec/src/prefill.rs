@@ -11,7 +11,8 @@ use url::Url;
 use wec_analytics::counted;
 use wec_board::{By, Change, SessionState};
 use wec_record::Chain;
-use wec_requester::config::{Command, Mistakes, Settings};
+use wec_record::plan::MAX_WORKERS;
+use wec_requester::config::{Command, Key, Mistakes, Settings};
 use wec_requester::executor::Load;
 use wec_requester::picker::Weights;
 use wec_requester::{Flags, Plan, Scenario};
@@ -49,9 +50,6 @@ pub(crate) struct Options {
     /// Number of certificates to reach, stored ones included; revoked and replaced ones do not count
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = HEADING)]
     certificates: u64,
-    /// Virtual users that make them concurrently
-    #[arg(short = 'u', long, value_name = "N", env = "WEC_WORKERS", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000), help_heading = HEADING)]
-    workers: u32,
     #[command(flatten)]
     flags: Flags<Filling>,
     #[command(flatten)]
@@ -63,7 +61,7 @@ pub(crate) struct Options {
 pub(crate) enum Filling {}
 
 impl Command for Filling {
-    const OWN: &'static [&'static str] = &["directory", "workers"];
+    const OWN: &'static [&'static str] = &["directory"];
     const SETS_LOAD: bool = true;
     /// It makes accounts and certificates only, and revokes nothing.
     const SETS: &'static [&'static str] = &[
@@ -78,7 +76,21 @@ impl Command for Filling {
         "refusals",
         "steps",
     ];
+
+    fn refuses(key: &Key) -> bool {
+        (key.sets_load && key.name != "workers") || Self::SETS.contains(&key.name)
+    }
+
+    fn help(key: &Key) -> &'static str {
+        match key.name {
+            "workers" => "Virtual users that make them concurrently [default: 50]",
+            _ => key.help,
+        }
+    }
 }
+
+/// Virtual users, if none are given.
+const WORKERS: u32 = 50;
 
 /// What is stored, or is to be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -109,14 +121,14 @@ impl Size {
 }
 
 pub(crate) async fn prefill(options: Options, stop: Stop) -> anyhow::Result<Exit> {
-    let Options { directory, registrations, certificates, workers, flags, output } = options;
+    let Options { directory, registrations, certificates, flags, output } = options;
     if registrations == 0 && certificates == 0 {
         bail!(WrongUse("give --registrations or --certificates: there is nothing to make".to_owned()));
     }
     let settings = flags.plan.settings();
     let ends = settings.is_given("run_time");
-    let mut plan = match plan(settings, directory) {
-        Ok(plan) => plan,
+    let (mut plan, workers) = match plan(settings, directory) {
+        Ok(read) => read,
         Err(mistakes) => {
             say(&mistakes);
             output.leave_mistakes(&mistakes);
@@ -154,9 +166,15 @@ pub(crate) async fn prefill(options: Options, stop: Stop) -> anyhow::Result<Exit
     Ok(if exit == Exit::Passed { Exit::Failed } else { exit })
 }
 
-/// The plan without its scenarios. Keys of a file that the size sets are errors.
-fn plan(settings: Settings, directory: Option<Url>) -> Result<Plan, Mistakes> {
-    driven::plan::<Filling>(settings, directory, "wec prefill sets the load itself: leave it out")
+/// The plan without its scenarios, and the number of workers. Keys of a file that the size sets are errors.
+fn plan(mut settings: Settings, directory: Option<Url>) -> Result<(Plan, u32), Mistakes> {
+    let workers = settings.take("workers", |text| match text.parse() {
+        Ok(number @ 1..=MAX_WORKERS) => Ok(number),
+        _ => Err(format!("{text:?} is not a whole number from 1 to {MAX_WORKERS}")),
+    });
+    let plan =
+        driven::plan::<Filling>(settings, directory, "wec prefill sets the load itself: leave it out")?;
+    Ok((plan, workers.unwrap_or(WORKERS)))
 }
 
 /// What is stored of the CA; nothing if there is no store yet.
@@ -263,7 +281,7 @@ mod tests {
     use super::*;
 
     fn planned(stored: Stored, wanted: Size) -> Plan {
-        let mut plan = plan(Settings::default(), Url::parse("http://127.0.0.1:1/dir").ok()).unwrap();
+        let (mut plan, _) = plan(Settings::default(), Url::parse("http://127.0.0.1:1/dir").ok()).unwrap();
         fill(&mut plan, stored, wanted, (7, false)).unwrap();
         plan
     }
@@ -295,12 +313,28 @@ mod tests {
             let mut settings = Settings::default();
             settings.text("load.toml", file);
             let plan = plan(settings, flag.map(|url| url.parse().unwrap()));
-            plan.map(|plan| plan.directory.to_string()).map_err(|mistakes| mistakes.to_string())
+            plan.map(|(plan, _)| plan.directory.to_string()).map_err(|mistakes| mistakes.to_string())
         };
         let file = "directory = \"http://127.0.0.1:1/dir\"\n";
         assert_eq!(directory(file, None).unwrap(), "http://127.0.0.1:1/dir");
         assert_eq!(directory(file, Some("http://127.0.0.1:2/dir")).unwrap(), "http://127.0.0.1:2/dir");
         assert!(directory("", None).unwrap_err().starts_with("--directory: missing: the URL"));
+    }
+
+    #[test]
+    fn the_workers_are_those_of_the_file_unless_a_flag_has_some() {
+        let workers = |file: &str, flag: Option<&str>| {
+            let options = wec_requester::PlanOptions::default();
+            let mut settings = flag.map_or(options.clone(), |flag| options.with("workers", flag)).settings();
+            settings.text("load.toml", file);
+            let plan = plan(settings, Url::parse("http://127.0.0.1:1/dir").ok());
+            plan.map(|(_, workers)| workers).map_err(|mistakes| mistakes.to_string())
+        };
+        assert_eq!(workers("", None), Ok(WORKERS));
+        assert_eq!(workers("workers = 7\n", None), Ok(7));
+        assert_eq!(workers("workers = 7\n", Some("9")), Ok(9));
+        let wrong = workers("workers = 0\n", None).unwrap_err();
+        assert_eq!(wrong, "load.toml:1: workers: \"0\" is not a whole number from 1 to 1000000");
     }
 
     #[test]

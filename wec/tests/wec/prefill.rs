@@ -107,7 +107,7 @@ fn what_cannot_be_filled_is_refused() {
     for (args, code, part) in [
         (&[][..], 2, "give --registrations or --certificates"),
         (&["--certificates", "1", "--state", "sqlite::memory:"], 2, "a state in memory is lost at the end"),
-        (&["--certificates", "1", "--workers", "0"], 2, "0 is not in 1..=100000"),
+        (&["--certificates", "1", "--workers", "0"], 2, "\"0\" is not a whole number from 1 to 1000000"),
     ] {
         let output = run(folder.path(), &[&["prefill"], &directory[..], args].concat());
         let told = said(&output);
