@@ -30,6 +30,8 @@ mod exchange;
 mod failure;
 mod gate;
 mod given;
+#[cfg(test)]
+mod held;
 mod http1;
 mod http2;
 mod jws;

@@ -10,6 +10,7 @@ use super::*;
 use crate::body::LONGEST_BODY;
 use crate::clock::Deadline;
 use crate::dial::Dialler;
+use crate::held::HeldTime;
 use crate::tls::{HttpVersion, Roots, client_config};
 
 fn transport(max_connections: usize) -> HttpTransport {
@@ -67,6 +68,8 @@ enum Act {
 struct Server {
     url: String,
     opened: Arc<AtomicUsize>,
+    /// It has read a request that it does not answer.
+    waits: Arc<Notify>,
     closed: Arc<Notify>,
     _tasks: JoinSet<()>,
 }
@@ -75,15 +78,16 @@ struct Server {
 async fn serve(scripts: Vec<Vec<Act>>) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/path", listener.local_addr().unwrap());
-    let (opened, closed) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+    let (opened, waits, closed) =
+        (Arc::new(AtomicUsize::new(0)), Arc::<Notify>::default(), Arc::<Notify>::default());
     let mut tasks = JoinSet::new();
-    let (counter, done) = (Arc::clone(&opened), Arc::clone(&closed));
+    let (counter, unanswered, done) = (Arc::clone(&opened), Arc::clone(&waits), Arc::clone(&closed));
     tasks.spawn(async move {
         let mut connections = JoinSet::new();
         for script in scripts {
             let (mut stream, _) = listener.accept().await.unwrap();
             counter.fetch_add(1, Ordering::SeqCst);
-            let done = Arc::clone(&done);
+            let (unanswered, done) = (Arc::clone(&unanswered), Arc::clone(&done));
             connections.spawn(async move {
                 for act in script {
                     // A request arrives whole, because it is smaller than a TCP segment.
@@ -99,7 +103,10 @@ async fn serve(scripts: Vec<Vec<Act>>) -> Server {
                             stream.write_all(head.as_bytes()).await.unwrap();
                             stream.write_all(&buffer[..length]).await.unwrap();
                         }
-                        Act::Wait => std::future::pending().await,
+                        Act::Wait => {
+                            unanswered.notify_one();
+                            std::future::pending().await
+                        }
                     }
                 }
                 drop(stream);
@@ -108,7 +115,7 @@ async fn serve(scripts: Vec<Vec<Act>>) -> Server {
         }
         connections.join_all().await;
     });
-    Server { url, opened, closed, _tasks: tasks }
+    Server { url, opened, waits, closed, _tasks: tasks }
 }
 
 fn says(text: &str) -> Act {
@@ -274,14 +281,18 @@ async fn a_body_above_the_bound_is_refused() {
     assert!(failure.message.contains("more than 1048576 bytes"), "{failure}");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn silence_ends_at_the_requests_bound() {
+    let time = HeldTime::hold();
     let server = serve(vec![vec![Act::Wait]]).await;
-    let mut transport = transport(1);
-    transport.settings.request_timeout = Duration::from_millis(50);
-    let reply = send(&transport, post(&server.url)).await;
+    let transport = transport(1);
+    let silence = async {
+        server.waits.notified().await;
+        drop(time);
+    };
+    let (reply, ()) = tokio::join!(send(&transport, post(&server.url)), silence);
     assert_eq!(reply.result.unwrap_err().kind, FailureClass::Timeout);
-    assert!(reply.done - reply.sent >= 50_000_000);
+    assert_eq!(u128::from(reply.done - reply.sent), transport.settings.request_timeout.as_nanos());
 }
 
 #[tokio::test]

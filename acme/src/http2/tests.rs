@@ -15,6 +15,7 @@ use tokio_rustls::server::TlsStream;
 use super::*;
 use crate::clock::Deadline;
 use crate::dial::Dialler;
+use crate::held::HeldTime;
 use crate::tls::{HttpVersion, Roots, client_config};
 
 type Served = server::Connection<TlsStream<TcpStream>, Bytes>;
@@ -289,20 +290,24 @@ async fn a_used_connection_that_turns_out_dead_is_replaced() {
     assert!(server.opened.load(Ordering::SeqCst) <= 2);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn silence_ends_at_the_requests_bound() {
-    let server = start(b"h2", |_, mut connection| async move {
-        let mut kept = Vec::new();
-        while let Some(Ok(accepted)) = connection.accept().await {
-            kept.push(accepted);
+    let time = Arc::new(Mutex::new(Some(HeldTime::hold())));
+    let server = start(b"h2", move |_, mut connection| {
+        let time = Arc::clone(&time);
+        async move {
+            let mut kept = Vec::new();
+            while let Some(Ok(accepted)) = connection.accept().await {
+                kept.push(accepted);
+                time.lock().unwrap().take();
+            }
         }
     })
     .await;
-    let mut transport = transport();
-    transport.settings.request_timeout = Duration::from_millis(100);
+    let transport = transport();
     let reply = transport.send(post(&server.url)).await;
     assert_eq!(reply.result.unwrap_err().kind, FailureClass::Timeout);
-    assert!(reply.done - reply.sent >= 100_000_000);
+    assert_eq!(u128::from(reply.done - reply.sent), transport.settings.request_timeout.as_nanos());
 }
 
 #[tokio::test]
