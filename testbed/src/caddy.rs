@@ -5,15 +5,9 @@
 //! standard ports, and Caddy gets an `/etc/resolv.conf` of its own, in a mount namespace, that names this address.
 //! Nothing but Caddy is in the namespace: the test's client and servers stay where they are.
 //!
-//! ```no_run
-//! # async fn test() -> anyhow::Result<()> {
-//! let standard = wec_testbed::Standard::reserve()?;
-//! // Serve DNS on standard.dns() (every A query answered standard.address()), http-01 on standard.http01(),
-//! // tls-alpn-01 on standard.tlsalpn01(); then:
-//! let caddy = wec_testbed::Caddy::start(&standard).await?;
-//! // … issue from caddy.directory_url(), trusting caddy.ca_pem().
-//! # Ok(()) }
-//! ```
+//! A test reserves the address by [`Standard::reserve`], serves DNS on `dns()` (with `address()` as the answer to every A
+//! query), http-01 on `http01()` and tls-alpn-01 on `tlsalpn01()`, and then starts [`Caddy`]. It issues from
+//! `directory_url()` and trusts `ca_pem()`. `acme/tests/acme/caddy.rs` does so.
 //!
 //! It needs root, for the ports and the namespace; without it, [`Standard::reserve`] fails with a message
 //! about this.
