@@ -4,14 +4,18 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use wec_record::ChallengeType;
-use wec_store::challenge::BoxFuture;
-use wec_store::{ChallengeData, ChallengeReader, ChallengeStoreError, ChallengeWriter, MemoryChallenges};
+use wec_record::{ChallengeType, Listener};
+use wec_store::challenge::account_label;
+use wec_store::{ChallengeData, ChallengeWriter, MemoryChallenges};
 
+use self::dead_store::DeadStore;
 use super::*;
 use crate::hits::Hits;
 use crate::records::Records;
 use wec_clock::Clock;
+
+#[path = "../tests/challenge_server/dead_store.rs"]
+mod dead_store;
 
 const DEFAULT: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 
@@ -322,28 +326,15 @@ async fn malformed_queries_get_formerr_and_answers_get_silence() {
     }
 }
 
-struct DeadStore;
-
-impl ChallengeReader for DeadStore {
-    fn http01<'a>(
-        &'a self,
-        _: &'a str,
-        _: &'a str,
-    ) -> BoxFuture<'a, Result<Option<String>, ChallengeStoreError>> {
-        Box::pin(async { Err(dead()) })
+#[test]
+fn every_challenge_type_that_dns_answers_is_known_by_the_name_of_its_record() {
+    for kind in ChallengeType::ALL.into_iter().filter(|kind| kind.listener() == Listener::Dns) {
+        let token = account_label("https://ca.test/account/1");
+        let stored = ChallengeData { kind, ..challenge("a.test", &token) }.stored_name();
+        // Stores keep dns-01 by the domain, the other types by the name of the record.
+        let name = if kind == ChallengeType::Dns01 { format!("{DNS01_LABEL}.{stored}") } else { stored };
+        assert_eq!(Challenged::of(&name).map(|challenged| challenged.kind), Some(kind), "{name}");
     }
-
-    fn tls_alpn01<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Option<[u8; 32]>, ChallengeStoreError>> {
-        Box::pin(async { Err(dead()) })
-    }
-
-    fn dns01<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Vec<String>, ChallengeStoreError>> {
-        Box::pin(std::future::pending())
-    }
-}
-
-fn dead() -> ChallengeStoreError {
-    ChallengeStoreError::Unavailable { store: "redis://gone".into(), reason: "refused".into() }
 }
 
 #[tokio::test(start_paused = true)]

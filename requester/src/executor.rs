@@ -40,6 +40,7 @@ pub use fleet::{FleetAccount, FleetDrive, speed as fleet_speed};
 pub use gauges::Gauges;
 pub use quota::Quota;
 pub use schedule::ArrivalSchedule;
+pub use wec_acme::transport::BoxFuture;
 
 /// Every executor. The first is the default. If several are selected by keys, the last one is used.
 static EXECUTORS: [Kind; 5] =
@@ -284,9 +285,6 @@ fn one_of<T: AsRef<str>>(names: &[T]) -> String {
         None => String::new(),
     }
 }
-
-/// A boxed future that a runtime of the requester can own.
-pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// A worker's repeated work: picks a chain, runs it, passes on the result.
 pub trait VirtualUser: Send + 'static {

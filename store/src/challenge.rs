@@ -14,7 +14,6 @@ mod redis;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -30,7 +29,7 @@ pub use fault::ValidationFault;
 pub use redis::RedisChallenges;
 
 /// The result of the traits' methods. Their futures are boxed, because the traits are used as objects.
-pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+pub use wec_acme::transport::BoxFuture;
 
 /// Stores challenge data before a validation and removes it afterwards.
 pub trait ChallengeWriter: Send + Sync {
@@ -95,7 +94,11 @@ impl ChallengeData {
         let is_fault = ValidationFault::of_key_authorization(&self.key_authorization).is_some();
         match self.kind {
             ChallengeType::DnsPersist01 if !is_fault => self.key_authorization.clone(),
-            _ => URL_SAFE_NO_PAD.encode(self.digest()),
+            ChallengeType::DnsPersist01
+            | ChallengeType::Dns01
+            | ChallengeType::DnsAccount01
+            | ChallengeType::Http01
+            | ChallengeType::TlsAlpn01 => URL_SAFE_NO_PAD.encode(self.digest()),
         }
     }
 }

@@ -8,8 +8,9 @@ use wec_challenge_server::Config;
 use wec_record::{ChallengeType, Verdict};
 
 use crate::client::{exchange, get};
+use crate::dead_store::DeadStore;
 use crate::started::{
-    DeadStore, KEY_AUTHORIZATION, TOKEN, crowded, everything, impatient, loopback, next, start, start_over,
+    KEY_AUTHORIZATION, TOKEN, crowded, everything, impatient, loopback, next, start, start_over,
 };
 
 fn path() -> String {

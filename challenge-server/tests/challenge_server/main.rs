@@ -4,6 +4,7 @@
 
 mod analytics;
 mod client;
+mod dead_store;
 mod dns;
 mod faults;
 mod http01;

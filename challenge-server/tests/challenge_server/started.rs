@@ -10,8 +10,7 @@ use wec_challenge_server::{
 };
 use wec_record::ChallengeType;
 use wec_record::ValidationHit;
-use wec_store::challenge::BoxFuture;
-use wec_store::{ChallengeData, ChallengeReader, ChallengeStoreError, ChallengeWriter, MemoryChallenges};
+use wec_store::{ChallengeData, ChallengeReader, ChallengeWriter, MemoryChallenges};
 
 use crate::client::PATIENCE;
 
@@ -100,29 +99,4 @@ pub(crate) fn challenge(kind: ChallengeType, name: &str) -> ChallengeData {
         token: TOKEN.into(),
         key_authorization: KEY_AUTHORIZATION.into(),
     }
-}
-
-/// A store that cannot be reached.
-pub(crate) struct DeadStore;
-
-impl ChallengeReader for DeadStore {
-    fn http01<'a>(
-        &'a self,
-        _: &'a str,
-        _: &'a str,
-    ) -> BoxFuture<'a, Result<Option<String>, ChallengeStoreError>> {
-        Box::pin(async { Err(unavailable()) })
-    }
-
-    fn tls_alpn01<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Option<[u8; 32]>, ChallengeStoreError>> {
-        Box::pin(async { Err(unavailable()) })
-    }
-
-    fn dns01<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Vec<String>, ChallengeStoreError>> {
-        Box::pin(async { Err(unavailable()) })
-    }
-}
-
-fn unavailable() -> ChallengeStoreError {
-    ChallengeStoreError::Unavailable { store: "redis://gone".into(), reason: "connection refused".into() }
 }

@@ -13,7 +13,8 @@ use wec_testbed::Program;
 use x509_parser::prelude::*;
 
 use crate::client::handshake;
-use crate::started::{DeadStore, crowded, everything, impatient, loopback, next, start, start_over};
+use crate::dead_store::DeadStore;
+use crate::started::{crowded, everything, impatient, loopback, next, start, start_over};
 
 const ACME: &[&[u8]] = &[b"acme-tls/1"];
 const OPENSSL: Program = Program { binary: "openssl", package: "openssl" };
