@@ -103,13 +103,16 @@ fn challenge_certificate(
     Ok(certificate.into())
 }
 
-/// RFC 8738 §3: an IP identifier is an iPAddress, anything else a dNSName.
+/// RFC 8738 §3: an IP identifier is an iPAddress, a name a dNSName.
 fn subject_alt_name(name: &str) -> Result<SanType, MintError> {
     match Identifier::of(name) {
         Identifier::Ip(address) => Ok(SanType::IpAddress(address)),
-        _ => {
+        Identifier::Dns(_) | Identifier::Wildcard(_) => {
             let name = name.try_into().map_err(|error: rcgen::Error| MintError(error.to_string()))?;
             Ok(SanType::DnsName(name))
+        }
+        Identifier::Other { kind, .. } => {
+            Err(MintError(format!("a certificate cannot have an identifier of the type {kind:?}")))
         }
     }
 }

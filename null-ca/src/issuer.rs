@@ -106,7 +106,10 @@ impl Issuer {
             _ => identifiers
                 .map(|identifier| match identifier {
                     Identifier::Ip(address) => Ok(SanType::IpAddress(*address)),
-                    name => Ok(SanType::DnsName((&*name.value()).try_into()?)),
+                    Identifier::Dns(_) | Identifier::Wildcard(_) => {
+                        Ok(SanType::DnsName((&*identifier.value()).try_into()?))
+                    }
+                    Identifier::Other { .. } => Err(rcgen::Error::InvalidNameType),
                 })
                 .collect::<Result<_, rcgen::Error>>()?,
         };

@@ -94,15 +94,13 @@ impl Validator {
             match challenge.kind {
                 ChallengeType::Http01 => look_http(challenge, target).await,
                 ChallengeType::TlsAlpn01 => self.look_tls(challenge, target).await,
-                ChallengeType::Dns01 | ChallengeType::DnsAccount01 | ChallengeType::DnsPersist01 => {
-                    look_dns(challenge, target).await
-                }
+                ChallengeType::Dns01 => look_dns(challenge, DnsType::Dns01, target).await,
+                ChallengeType::DnsAccount01 => look_dns(challenge, DnsType::Account01, target).await,
+                ChallengeType::DnsPersist01 => look_dns(challenge, DnsType::Persist01, target).await,
             }?;
-            match self.caa {
-                Some(at) if !matches!(challenge.identifier, Identifier::Ip(_)) => {
-                    caa::check(challenge, at).await
-                }
-                _ => Ok(()),
+            match (self.caa, &challenge.identifier) {
+                (Some(at), Identifier::Dns(_) | Identifier::Wildcard(_)) => caa::check(challenge, at).await,
+                (Some(_), Identifier::Ip(_) | Identifier::Other { .. }) | (None, _) => Ok(()),
             }
         };
         timeout(PATIENCE, looking).await.unwrap_or_else(|_| {
@@ -116,7 +114,9 @@ impl Validator {
         // RFC 8738 §6: the server name for an IP address is its name in reverse DNS.
         let asked = match &challenge.identifier {
             Identifier::Ip(address) => Name::from(*address).to_ascii().trim_end_matches('.').to_owned(),
-            name => name.validated().into_owned(),
+            name @ (Identifier::Dns(_) | Identifier::Wildcard(_) | Identifier::Other { .. }) => {
+                name.validated().into_owned()
+            }
         };
         let name = ServerName::try_from(asked).map_err(|error| {
             tls(format!("`{}` is not a server name: {error}", challenge.identifier.validated()))
@@ -256,15 +256,36 @@ impl ServerCertVerifier for AnyCertificate {
     }
 }
 
-async fn look_dns(challenge: &Validated, target: SocketAddr) -> Result<(), Problem> {
+/// The challenge types that a TXT record proves.
+#[derive(Clone, Copy)]
+enum DnsType {
+    Dns01,
+    Account01,
+    Persist01,
+}
+
+async fn look_dns(challenge: &Validated, kind: DnsType, target: SocketAddr) -> Result<(), Problem> {
     let dns = |detail: String| Problem::new(Kind::Dns, detail);
     let validated = challenge.identifier.validated();
-    let name = match challenge.kind {
-        ChallengeType::DnsAccount01 => {
-            format!("{}._acme-challenge.{validated}.", account_label(&challenge.account))
+    let digest = digest::digest(&digest::SHA256, challenge.key_authorization.as_bytes());
+    let digest = URL_SAFE_NO_PAD.encode(digest);
+    let has_digest = |value: &[u8]| value == digest.as_bytes();
+    let names_account = |value: &[u8]| {
+        let is_wildcard = matches!(challenge.identifier, Identifier::Wildcard(_));
+        std::str::from_utf8(value)
+            .is_ok_and(|record| is_persistent(record, &challenge.account, is_wildcard, UnixTime::now()))
+    };
+    const DIGEST: &str = "holds the digest of the key authorization";
+    let (name, is_right, what): (_, &(dyn Fn(&[u8]) -> bool + Sync), _) = match kind {
+        DnsType::Dns01 => (format!("_acme-challenge.{validated}."), &has_digest, DIGEST),
+        DnsType::Account01 => {
+            let account = account_label(&challenge.account);
+            (format!("{account}._acme-challenge.{validated}."), &has_digest, DIGEST)
         }
-        ChallengeType::DnsPersist01 => format!("_validation-persist.{validated}."),
-        _ => format!("_acme-challenge.{validated}."),
+        DnsType::Persist01 => {
+            let what = "names this CA and the account";
+            (format!("_validation-persist.{validated}."), &names_account, what)
+        }
     };
     let question = question(&name, RecordType::TXT).map_err(dns)?;
     let answer = ask(&question, target)
@@ -274,14 +295,6 @@ async fn look_dns(challenge: &Validated, target: SocketAddr) -> Result<(), Probl
         let code = answer.metadata.response_code;
         return Err(dns(format!("{target} answered {code} for TXT of {name}")));
     }
-    let digest = digest::digest(&digest::SHA256, challenge.key_authorization.as_bytes());
-    let expected = URL_SAFE_NO_PAD.encode(digest);
-    let is_wildcard = matches!(challenge.identifier, Identifier::Wildcard(_));
-    let is_right = |value: &[u8]| match challenge.kind {
-        ChallengeType::DnsPersist01 => std::str::from_utf8(value)
-            .is_ok_and(|record| is_persistent(record, &challenge.account, is_wildcard, UnixTime::now())),
-        _ => value == expected.as_bytes(),
-    };
     let found = answer.answers.iter().any(|record| match &record.data {
         RData::TXT(txt) => is_right(&txt.txt_data.concat()),
         _ => false,
@@ -289,10 +302,6 @@ async fn look_dns(challenge: &Validated, target: SocketAddr) -> Result<(), Probl
     if found {
         return Ok(());
     }
-    let what = match challenge.kind {
-        ChallengeType::DnsPersist01 => "names this CA and the account",
-        _ => "holds the digest of the key authorization",
-    };
     Err(Problem::new(Kind::IncorrectResponse, format!("no TXT record of {name} {what}")))
 }
 

@@ -221,6 +221,14 @@ mod tests {
     }
 
     #[test]
+    fn every_challenge_type_validates_an_identifier() {
+        let orders = [Identifier::of("a.test"), Identifier::of("*.a.test"), Identifier::of("192.0.2.7")];
+        for kind in ChallengeType::ALL {
+            assert!(orders.iter().any(|name| name.challenge_types().contains(&kind)), "{kind}");
+        }
+    }
+
+    #[test]
     fn orders_and_authorizations_have_the_values_of_the_rfcs() {
         for (text, kind, value, validated, host) in [
             ("a.test", "dns", "a.test", "a.test", "a.test"),

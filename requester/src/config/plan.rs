@@ -301,7 +301,7 @@ fn challenge_types(
         (Challenges::Memory, Listener::Http) => listen.http01.is_some(),
         (Challenges::Memory, Listener::Dns) => listen.dns.is_some() || dns_elsewhere,
         (Challenges::Memory, Listener::Tls) => listen.tlsalpn01.is_some(),
-        _ => true,
+        (Challenges::Redis(_) | Challenges::ChallTestSrv(_), _) => true,
     };
     let answered: Vec<ChallengeType> =
         ChallengeType::ALL.into_iter().filter(|kind| is_answered(*kind)).collect();
