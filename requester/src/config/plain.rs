@@ -70,6 +70,24 @@ mod tests {
     }
 
     #[test]
+    fn the_help_of_every_row_has_its_usual_text() {
+        for key in KEYS.iter() {
+            let usual = match key.reads {
+                Reads::Elsewhere => continue,
+                Reads::Plan { usual, .. } | Reads::Scenario { usual, .. } => usual,
+            };
+            let default = key.help.rsplit_once("[default: ").and_then(|(_, rest)| rest.strip_suffix(']'));
+            let is_right = match usual {
+                // Off, or a rule in words.
+                "0" => default.is_some_and(|words| !words.contains(char::is_numeric)),
+                "false" => default.is_none(),
+                text => default == Some(text),
+            };
+            assert!(is_right, "the help of {} has the default {default:?}, its row {usual:?}", key.name);
+        }
+    }
+
+    #[test]
     fn every_value_has_a_row_of_its_name_and_every_row_its_value() {
         let (mut in_plan, mut in_scenario) = (BTreeSet::new(), BTreeSet::new());
         for key in KEYS.iter() {
