@@ -3,8 +3,6 @@
 //! The behaviour is part of the [`Trace`](crate::Trace); each place where clients differ reads it there. Every
 //! repetition has a bound, so that no behaviour floods the CA.
 
-use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
 use strum::{EnumCount, IntoStaticStr, VariantArray};
@@ -45,32 +43,7 @@ pub enum Behaviour {
     HotRetries,
 }
 
-impl Behaviour {
-    /// Every behaviour, in the order of declaration.
-    pub const ALL: [Self; Self::COUNT] = *Self::VARIANTS.first_chunk().expect("as many as are counted");
-
-    /// The name in configuration.
-    pub fn name(self) -> &'static str {
-        self.into()
-    }
-}
-
-impl fmt::Display for Behaviour {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Behaviour {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|behaviour| behaviour.name() == text).ok_or_else(|| {
-            let names = Self::ALL.map(Self::name).join(", ");
-            format!("{text:?} is not a behaviour of clients: expected one of {names}")
-        })
-    }
-}
+wec_record::closed_set!(Behaviour, "a behaviour of clients");
 
 #[cfg(test)]
 mod tests {

@@ -40,15 +40,7 @@ pub enum Endpoint {
     Orders,
 }
 
-impl Endpoint {
-    /// All of them.
-    pub const ALL: [Self; Self::COUNT] = *Self::VARIANTS.first_chunk().expect("as many as are counted");
-
-    /// The name in the directory or in the object that links to it.
-    pub fn name(self) -> &'static str {
-        self.into()
-    }
-}
+wec_record::closed_set!(Endpoint);
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,8 +1,5 @@
 //! The kinds of keys that accounts and certificates have.
 
-use std::fmt;
-use std::str::FromStr;
-
 use aws_lc_rs::digest;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
@@ -30,15 +27,9 @@ pub enum KeyType {
     Rsa4096,
 }
 
+wec_record::closed_set!(KeyType, "a key type");
+
 impl KeyType {
-    /// Every type, in the order of declaration.
-    pub const ALL: [Self; Self::COUNT] = *Self::VARIANTS.first_chunk().expect("as many as are counted");
-
-    /// The name as written in configuration: `p256`, `rsa2048`.
-    pub fn name(self) -> &'static str {
-        self.into()
-    }
-
     /// Whether it is RSA: such keys are made in advance and used more than once.
     pub const fn is_rsa(self) -> bool {
         self.rsa_size().is_some()
@@ -107,23 +98,6 @@ impl KeyType {
             Self::P384 => Some(&ECDSA_P384_SHA384_ASN1_SIGNING),
             _ => None,
         }
-    }
-}
-
-impl fmt::Display for KeyType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for KeyType {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|kind| kind.name() == text).ok_or_else(|| {
-            let names = Self::ALL.map(Self::name);
-            format!("{text:?} is not a key type: there are {}", names.join(", "))
-        })
     }
 }
 

@@ -14,8 +14,6 @@ use wec_board::{
 use wec_record::plan::MAX_WEIGHT;
 use wec_record::{Chain, Mark};
 
-const STATES: [SessionState; 3] = [SessionState::Running, SessionState::Paused, SessionState::Stopped];
-
 /// All errors of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistakes(pub Vec<String>);
@@ -312,10 +310,14 @@ impl Reader {
     }
 
     fn state(&mut self, value: &Value) {
-        let named = value.as_str().and_then(|text| STATES.into_iter().find(|state| state.name() == text));
+        let states = SessionState::ALL;
+        let named = value.as_str().and_then(|text| states.into_iter().find(|state| state.name() == text));
         match named {
             Some(state) => self.0.wanted.push(ChangeTo::State(state)),
-            None => self.0.mistakes.push(format!("state: {value} is none of running, paused, stopped")),
+            None => {
+                let names = states.map(SessionState::name).join(", ");
+                self.0.mistakes.push(format!("state: {value} is none of {names}"));
+            }
         }
     }
 

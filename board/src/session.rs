@@ -14,6 +14,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use strum::{EnumCount, IntoStaticStr, VariantArray};
 use utoipa::ToSchema;
 use wec_record::LoadState;
 
@@ -104,8 +105,21 @@ impl Session {
 }
 
 /// The state of a session's load.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    ToSchema,
+    EnumCount,
+    IntoStaticStr,
+    VariantArray,
+)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum SessionState {
     /// Its nodes make the load.
     Running,
@@ -115,16 +129,7 @@ pub enum SessionState {
     Stopped,
 }
 
-impl SessionState {
-    /// The name as written on the board and in marks.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::Paused => "paused",
-            Self::Stopped => "stopped",
-        }
-    }
-}
+wec_record::closed_set!(SessionState);
 
 impl From<SessionState> for LoadState {
     fn from(state: SessionState) -> Self {

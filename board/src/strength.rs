@@ -31,15 +31,7 @@ pub enum LoadUnit {
     Workers,
 }
 
-impl LoadUnit {
-    /// All of them.
-    pub const ALL: [Self; Self::COUNT] = *Self::VARIANTS.first_chunk().expect("as many as are counted");
-
-    /// The name, as in `chains=400`.
-    pub fn name(self) -> &'static str {
-        self.into()
-    }
-}
+wec_record::closed_set!(LoadUnit);
 
 impl Strength {
     /// Of a node that runs no load.

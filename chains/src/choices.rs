@@ -1,6 +1,5 @@
 //! `Choices`: what chains draw, and how often.
 
-use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -154,32 +153,7 @@ pub enum Connections {
     PerChain,
 }
 
-impl Connections {
-    /// Every model, in the order of declaration.
-    pub const ALL: [Self; Self::COUNT] = *Self::VARIANTS.first_chunk().expect("as many as are counted");
-
-    /// The name in configuration.
-    pub fn name(self) -> &'static str {
-        self.into()
-    }
-}
-
-impl fmt::Display for Connections {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Connections {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|model| model.name() == text).ok_or_else(|| {
-            let names = Self::ALL.map(Self::name).join(", ");
-            format!("{text:?} is not a connection model: expected one of {names}")
-        })
-    }
-}
+wec_record::closed_set!(Connections, "a connection model");
 
 /// The step before which chains end successfully.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]

@@ -27,15 +27,9 @@ pub enum NameKind {
     Longest,
 }
 
+wec_record::closed_set!(NameKind, "a kind of name");
+
 impl NameKind {
-    /// Every kind, in the order of declaration.
-    pub const ALL: [Self; Self::COUNT] = *Self::VARIANTS.first_chunk().expect("as many as are counted");
-
-    /// The name in configuration.
-    pub fn name(self) -> &'static str {
-        self.into()
-    }
-
     /// The challenge types that can prove it.
     pub fn challenge_types(self) -> &'static [ChallengeType] {
         match self {
@@ -43,25 +37,8 @@ impl NameKind {
             Self::Ipv4 | Self::Ipv6 => Identifier::Ip(Ipv4Addr::LOCALHOST.into()).challenge_types(),
             // With the labels of the drafts' types it would be longer than a name can be.
             Self::Longest => &ChallengeType::STANDARD,
-            _ => &ChallengeType::ALL,
+            Self::Plain | Self::Idn | Self::MixedCase => Identifier::Dns(String::new()).challenge_types(),
         }
-    }
-}
-
-impl fmt::Display for NameKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for NameKind {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|kind| kind.name() == text).ok_or_else(|| {
-            let names = Self::ALL.map(Self::name).join(", ");
-            format!("{text:?} is not a kind of name: expected one of {names}")
-        })
     }
 }
 
@@ -203,9 +180,7 @@ impl FromStr for Network {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
-
-    use wec_record::Identifier;
+    use std::collections::{BTreeSet, HashSet};
 
     use super::*;
 
@@ -231,6 +206,22 @@ mod tests {
         assert_eq!(name(NameKind::Ipv6), "::1");
         assert_eq!(name(NameKind::Idn), "xn--fsqu00a.w0-1.wec.test");
         assert_eq!(name(NameKind::MixedCase), "W0-1.wEc.TeSt");
+    }
+
+    #[test]
+    fn every_identifier_that_can_be_ordered_has_a_kind_of_name() {
+        let mut left = BTreeSet::from(["dns", "wildcard", "ip"]);
+        for kind in NameKind::ALL {
+            let name = of_kind(kind, "w0-1.wec.test".into(), 7, &Networks::default());
+            left.remove(match Identifier::of(&name) {
+                Identifier::Dns(_) => "dns",
+                Identifier::Wildcard(_) => "wildcard",
+                Identifier::Ip(_) => "ip",
+                // A new identifier that is ordered also stands in the set above.
+                Identifier::Other { .. } => "other",
+            });
+        }
+        assert_eq!(left, BTreeSet::new());
     }
 
     #[test]

@@ -3,9 +3,6 @@
 //! The expected types are those that RFC 8555 asks for, and after them those with which Boulder, Pebble or step-ca
 //! refuse the same request. The standard leaves most statuses to the server.
 
-use std::fmt;
-use std::str::FromStr;
-
 use strum::{EnumCount, IntoStaticStr, VariantArray};
 use wec_acme::Expected;
 
@@ -41,20 +38,9 @@ pub enum Refusal {
     OversizedBody,
 }
 
+wec_record::closed_set!(Refusal, "a kind of refusal");
+
 impl Refusal {
-    /// Every kind, in the order of declaration.
-    pub const ALL: [Self; Self::COUNT] = *Self::VARIANTS.first_chunk().expect("as many as are counted");
-
-    /// The name in configuration, messages and figures.
-    pub fn name(self) -> &'static str {
-        self.into()
-    }
-
-    /// The names of all kinds, for messages.
-    fn names() -> String {
-        Self::ALL.map(Self::name).join(", ")
-    }
-
     /// Whether it needs an order that is ready.
     pub(crate) const fn needs_ready_order(self) -> bool {
         matches!(self, Self::MalformedCsr | Self::MismatchedCsr | Self::WeakKey)
@@ -77,23 +63,6 @@ impl Refusal {
         };
         let by_proxies = self == Self::OversizedBody;
         Expected { name: self.name(), types, statuses, by_proxies }
-    }
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Refusal {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL
-            .into_iter()
-            .find(|kind| kind.name() == text)
-            .ok_or_else(|| format!("{text:?} is not a kind of refusal: expected one of {}", Self::names()))
     }
 }
 

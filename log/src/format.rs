@@ -33,11 +33,9 @@ pub enum LogFormat {
     BinaryZstd,
 }
 
-impl LogFormat {
-    /// All formats.
-    pub const ALL: [Self; <Self as strum::EnumCount>::COUNT] =
-        *<Self as strum::VariantArray>::VARIANTS.first_chunk().expect("as many as are counted");
+wec_record::closed_set!(all of LogFormat);
 
+impl LogFormat {
     /// How the names of its files end, without the dot before it.
     pub const fn extension(self) -> &'static str {
         match self {

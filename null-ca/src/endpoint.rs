@@ -33,15 +33,7 @@ pub enum Endpoint {
     Unknown,
 }
 
-impl Endpoint {
-    /// All of them, in the order of an issuance.
-    pub const ALL: [Self; Self::COUNT] = *Self::VARIANTS.first_chunk().expect("as many as are counted");
-
-    /// The name used in rules, counters and messages, such as `newOrder`.
-    pub fn name(self) -> &'static str {
-        self.into()
-    }
-}
+wec_record::closed_set!(Endpoint);
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

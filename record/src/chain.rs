@@ -224,10 +224,9 @@ const PLAIN: ChainFacts = ChainFacts {
     colours: ["", ""],
 };
 
-impl Object {
-    /// Every object, each after the object that it needs.
-    pub const ALL: [Self; Self::COUNT] = *Self::VARIANTS.first_chunk().expect("as many as are counted");
+crate::closed_set!(all of Object);
 
+impl Object {
     /// Position in [`Object::ALL`].
     pub const fn index(self) -> usize {
         self as usize

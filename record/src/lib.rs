@@ -11,6 +11,7 @@
 mod calibration;
 mod chain;
 mod challenge_type;
+mod closed_set;
 mod event;
 mod header;
 mod hit;

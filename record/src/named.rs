@@ -1,4 +1,4 @@
-//! What every closed set of names has: the list of its values, the name of each, and the name as its text, also in JSON.
+//! Closed sets of the record's names: what every closed set has, and the name as its text, also in JSON.
 
 /// Declares an enum as such a set. Its derives are those that only it has.
 macro_rules! named {
@@ -14,16 +14,7 @@ macro_rules! named {
             $($values)+
         }
 
-        impl $set {
-            /// Every value, in the order of declaration.
-            pub const ALL: [Self; <Self as strum::EnumCount>::COUNT] =
-                *<Self as strum::VariantArray>::VARIANTS.first_chunk().expect("as many as are counted");
-
-            /// The name as written in logs and JSON.
-            pub fn name(self) -> &'static str {
-                self.into()
-            }
-        }
+        $crate::closed_set!($set);
 
         impl std::fmt::Display for $set {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

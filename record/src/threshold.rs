@@ -123,33 +123,32 @@ pub enum Of {
     Min,
 }
 
-/// A comparison.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A comparison. The order is that of reading: `<=` before its beginning `<`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::EnumCount, strum::IntoStaticStr, strum::VariantArray)]
 pub enum Op {
-    /// `<`
-    Less,
     /// `<=`
+    #[strum(serialize = "<=")]
     AtMost,
-    /// `>`
-    More,
     /// `>=`
+    #[strum(serialize = ">=")]
     AtLeast,
     /// `==`
+    #[strum(serialize = "==")]
     Equal,
+    /// `<`
+    #[strum(serialize = "<")]
+    Less,
+    /// `>`
+    #[strum(serialize = ">")]
+    More,
 }
 
-impl Op {
-    const ALL: [Self; 5] = [Self::AtMost, Self::AtLeast, Self::Equal, Self::Less, Self::More];
+crate::closed_set!(all of Op);
 
+impl Op {
     /// The operator as text.
-    pub const fn sign(self) -> &'static str {
-        match self {
-            Self::Less => "<",
-            Self::AtMost => "<=",
-            Self::More => ">",
-            Self::AtLeast => ">=",
-            Self::Equal => "==",
-        }
+    pub fn sign(self) -> &'static str {
+        self.into()
     }
 
     /// Whether `value` satisfies the comparison.

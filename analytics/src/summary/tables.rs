@@ -45,10 +45,9 @@ pub(super) enum Column {
     Max,
 }
 
-impl Column {
-    /// In the order of display.
-    const ALL: [Self; Self::COUNT] = *Self::VARIANTS.first_chunk().expect("as many as are counted");
+wec_record::closed_set!(Column);
 
+impl Column {
     /// In the order in which they are left out if the terminal is narrow. Names, failures, N, median and p99
     /// stay.
     pub(super) const LEFT_OUT: [Self; 8] = [
@@ -72,10 +71,6 @@ impl Column {
         ];
         let shown = |column: &Self| rare.iter().all(|(other, any)| other != column || *any);
         Self::ALL.into_iter().filter(shown).collect()
-    }
-
-    pub(super) fn name(self) -> &'static str {
-        self.into()
     }
 }
 

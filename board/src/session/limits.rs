@@ -19,15 +19,7 @@ pub enum Limited {
     Certificates,
 }
 
-impl Limited {
-    /// All of them.
-    pub const ALL: [Self; Self::COUNT] = *Self::VARIANTS.first_chunk().expect("as many as are counted");
-
-    /// The name as written on the board and in marks.
-    pub fn name(self) -> &'static str {
-        self.into()
-    }
-}
+wec_record::closed_set!(Limited);
 
 impl Limited {
     pub(super) const fn of(self, limits: &mut Limits) -> &mut Option<u64> {

@@ -205,15 +205,7 @@ pub enum Fault {
     Empty,
 }
 
-impl Fault {
-    /// All of them.
-    pub const ALL: [Self; Self::COUNT] = *Self::VARIANTS.first_chunk().expect("as many as are counted");
-
-    /// The name used in rules and counters.
-    pub fn name(self) -> &'static str {
-        self.into()
-    }
-}
+wec_record::closed_set!(Fault);
 
 impl FromStr for Fault {
     type Err = RuleError;
@@ -329,15 +321,7 @@ pub enum Flaw {
     BrokenSignature,
 }
 
-impl Flaw {
-    /// All of them.
-    pub const ALL: [Self; Self::COUNT] = *Self::VARIANTS.first_chunk().expect("as many as are counted");
-
-    /// The name used in rules and counters.
-    pub fn name(self) -> &'static str {
-        self.into()
-    }
-}
+wec_record::closed_set!(Flaw);
 
 impl FromStr for Flaw {
     type Err = RuleError;

@@ -8,6 +8,8 @@
 
 use std::sync::LazyLock;
 
+use wec_record::plan as recorded;
+
 use crate::executor;
 use crate::settings::KeyKind::{
     Bool, List, Number, OneOf, Repeated, Stages, Text, Thresholds, Weights, Whole,
@@ -85,7 +87,7 @@ static COMMON: &[Key] = &[
     plan("graceful_stop", "TIME", Text, LOAD,
         "How long running chains may take to finish after the end [default: 30s]")
             .of_plan("30s", |to, text| put(&mut to.graceful_stop, duration(text))),
-    scenario("on_failure", "HOW", OneOf(&["back-off", "hammer"]), LOAD,
+    scenario("on_failure", "HOW", OneOf(recorded::OnFailure::KNOWN), LOAD,
         "What workers do after failures of the CA or the network: back-off (wait longer after each), or hammer (continue at once) [default: back-off]"),
     plan("seed", "N", Whole, LOAD,
         "Seed of every random choice; the same seed gives the same choices [default: random]"),
@@ -163,7 +165,7 @@ static COMMON: &[Key] = &[
     scenario("behaviours", "HOW=W,…", List, CHAINS,
         "How the clients of chains behave, with weights: proper=9,hasty-polls=1; also ignores-retry-after, \
          new-connections, slow-reader, abandons, downloads-again, hot-retries [default: proper]"),
-    scenario("stop_before", "STEP", OneOf(&["finalize"]), CHAINS,
+    scenario("stop_before", "STEP", OneOf(recorded::StopBefore::KNOWN), CHAINS,
         "End chains before this step; the one possible value is finalize: the CA does everything except issuing [default: none]"),
     scenario("revoke_reasons", "REASON=W,…", List, CHAINS,
         "Reasons of revocations, with weights: none=4,0,1,4,5; none is a request without a reason, the numbers \
@@ -223,7 +225,7 @@ static COMMON: &[Key] = &[
         "End with exit code 108 when the run was generator-limited: its figures are not the CA's alone")
             .of_plan("false", |to, text| put(&mut to.strict, boolean(text))),
 
-    scenario("connections", "MODEL", OneOf(&["shared", "per-worker", "per-chain"]), CONNECTIONS,
+    scenario("connections", "MODEL", OneOf(recorded::Connections::KNOWN), CONNECTIONS,
         "How connections are shared: shared, per-worker, or per-chain (each chain opens its own, as a client that is new to the CA) [default: shared]"),
     plan("http", "VERSION", Number, CONNECTIONS,
         "The HTTP version for the CA: 1.1 or 2 [default: 1.1]").of_ca(),

@@ -8,8 +8,6 @@
 //!
 //! Open models keep their schedule: iterations start when they are due.
 
-use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
@@ -18,7 +16,10 @@ use rand::{RngExt as _, SeedableRng as _};
 use super::Iterated;
 
 /// What workers do after iterations that failed for reasons of the CA or the network.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, strum::EnumCount, strum::IntoStaticStr, strum::VariantArray,
+)]
+#[strum(serialize_all = "kebab-case")]
 pub enum OnFailure {
     /// They wait longer and longer until one succeeds, as clients should.
     #[default]
@@ -27,35 +28,7 @@ pub enum OnFailure {
     Hammer,
 }
 
-impl OnFailure {
-    /// Both, in the order of declaration.
-    pub const ALL: [Self; 2] = [Self::BackOff, Self::Hammer];
-
-    /// The name in configuration.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::BackOff => "back-off",
-            Self::Hammer => "hammer",
-        }
-    }
-}
-
-impl fmt::Display for OnFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for OnFailure {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL
-            .into_iter()
-            .find(|known| known.name() == text)
-            .ok_or_else(|| format!("{text:?} is not a behaviour after failures: expected back-off or hammer"))
-    }
-}
+wec_record::closed_set!(OnFailure, "a behaviour after failures");
 
 /// Back-off of workers after failures.
 #[derive(Clone, Copy, Debug)]

@@ -4,8 +4,6 @@
 //! authorization has a dot (RFC 8555 §8.1), these have none. Readers get it as it is stored: as text for http-01, as
 //! its SHA-256 for tls-alpn-01 and dns-01. A server that does not know faults serves a wrong answer.
 
-use std::fmt;
-use std::str::FromStr;
 use std::sync::LazyLock;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -56,15 +54,9 @@ static HASHED: LazyLock<[([u8; 32], String); ValidationFault::COUNT]> = LazyLock
     })
 });
 
+wec_record::closed_set!(ValidationFault, "a validation fault");
+
 impl ValidationFault {
-    /// Every fault, in the order of declaration.
-    pub const ALL: [Self; Self::COUNT] = *Self::VARIANTS.first_chunk().expect("as many as are counted");
-
-    /// The name in configuration and messages.
-    pub fn name(self) -> &'static str {
-        self.into()
-    }
-
     /// Whether validations of this type can have it.
     pub const fn is_possible(self, challenge: ChallengeType) -> bool {
         match self {
@@ -94,23 +86,6 @@ impl ValidationFault {
     pub fn of_txt_value(stored: &str) -> Option<Self> {
         let place = HASHED.iter().position(|(_, value)| value == stored)?;
         Some(Self::ALL[place])
-    }
-}
-
-impl fmt::Display for ValidationFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for ValidationFault {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|fault| fault.name() == text).ok_or_else(|| {
-            let names = Self::ALL.map(Self::name).join(", ");
-            format!("{text:?} is not a validation fault: expected one of {names}")
-        })
     }
 }
 

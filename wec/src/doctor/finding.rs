@@ -1,33 +1,33 @@
 //! Findings: what was checked, how it is, and the way out.
 
 use serde::Serialize;
+use strum::{EnumCount, IntoStaticStr};
 use wec_startup::{Exit, TextStyle};
 
 /// How a finding is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, IntoStaticStr)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub(super) enum Level {
     /// As it should be, or only for information.
     Ok,
     /// A load can run, but less well, or with figures that mean something else.
     Warning,
     /// A load would fail.
+    #[strum(serialize = "PROBLEM")]
     Problem,
 }
 
 impl Level {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Warning => "warning",
-            Self::Problem => "PROBLEM",
-        }
+    fn name(self) -> &'static str {
+        self.into()
     }
 }
 
 /// What is checked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, EnumCount, IntoStaticStr)]
+#[serde(into = "&'static str")]
+#[strum(serialize_all = "kebab-case")]
 pub(super) enum Check {
     Target,
     Reachable,
@@ -40,11 +40,11 @@ pub(super) enum Check {
     Listeners,
     Account,
     Challenges,
-    #[serde(rename = "http-01")]
+    #[strum(serialize = "http-01")]
     Http01,
-    #[serde(rename = "tls-alpn-01")]
+    #[strum(serialize = "tls-alpn-01")]
     TlsAlpn01,
-    #[serde(rename = "dns-01")]
+    #[strum(serialize = "dns-01")]
     Dns01,
     Certificate,
     Cleanup,
@@ -54,33 +54,33 @@ pub(super) enum Check {
     Ceiling,
 }
 
-/// Every check in the order of the report: its name and its question. `docs/doctor.md` has the same table.
-pub(super) const CHECKS: [(Check, &str, &str); 20] = [
-    (Check::Target, "target", "May this host be loaded?"),
-    (Check::Reachable, "reachable", "Does the directory's server answer?"),
-    (Check::Trusted, "trusted", "Is its HTTPS certificate trusted?"),
-    (Check::Acme, "acme", "Is the directory one of ACME, and which resources does it have?"),
-    (Check::Server, "server", "Is it a server that a load is known to break?"),
-    (Check::Profiles, "profiles", "Which certificate profiles are offered?"),
-    (Check::ExternalAccount, "external-account", "Does a registration need an external account?"),
-    (Check::Clock, "clock", "Do the CA's clock and this machine's differ?"),
-    (Check::Listeners, "listeners", "Can the challenge server listen?"),
-    (Check::Account, "account", "Can an account be registered?"),
-    (Check::Challenges, "challenges", "Which challenges are offered for a name?"),
-    (Check::Http01, "http-01", "Does the CA reach this challenge server by http-01?"),
-    (Check::TlsAlpn01, "tls-alpn-01", "Does the CA reach this challenge server by tls-alpn-01?"),
-    (Check::Dns01, "dns-01", "Does the CA reach this challenge server by dns-01?"),
-    (Check::Certificate, "certificate", "Is a right certificate issued?"),
-    (Check::Cleanup, "cleanup", "Is what the check made ended at the CA?"),
-    (Check::OpenFiles, "open-files", "May this process open enough files?"),
-    (Check::Ports, "ports", "Are there enough local ports?"),
-    (Check::Memory, "memory", "Is there enough memory for the workers?"),
-    (Check::Ceiling, "ceiling", "What load can this machine make?"),
+/// Every check in the order of the report, with its question. `docs/doctor.md` has the same table.
+pub(super) const CHECKS: [(Check, &str); Check::COUNT] = [
+    (Check::Target, "May this host be loaded?"),
+    (Check::Reachable, "Does the directory's server answer?"),
+    (Check::Trusted, "Is its HTTPS certificate trusted?"),
+    (Check::Acme, "Is the directory one of ACME, and which resources does it have?"),
+    (Check::Server, "Is it a server that a load is known to break?"),
+    (Check::Profiles, "Which certificate profiles are offered?"),
+    (Check::ExternalAccount, "Does a registration need an external account?"),
+    (Check::Clock, "Do the CA's clock and this machine's differ?"),
+    (Check::Listeners, "Can the challenge server listen?"),
+    (Check::Account, "Can an account be registered?"),
+    (Check::Challenges, "Which challenges are offered for a name?"),
+    (Check::Http01, "Does the CA reach this challenge server by http-01?"),
+    (Check::TlsAlpn01, "Does the CA reach this challenge server by tls-alpn-01?"),
+    (Check::Dns01, "Does the CA reach this challenge server by dns-01?"),
+    (Check::Certificate, "Is a right certificate issued?"),
+    (Check::Cleanup, "Is what the check made ended at the CA?"),
+    (Check::OpenFiles, "May this process open enough files?"),
+    (Check::Ports, "Are there enough local ports?"),
+    (Check::Memory, "Is there enough memory for the workers?"),
+    (Check::Ceiling, "What load can this machine make?"),
 ];
 
 impl Check {
     pub(super) fn name(self) -> &'static str {
-        CHECKS.iter().find(|(check, ..)| *check == self).map_or("", |(_, name, _)| name)
+        self.into()
     }
 }
 
@@ -213,8 +213,8 @@ mod tests {
     #[test]
     fn the_document_lists_every_check_with_its_question() {
         let page = include_str!("../../../docs/doctor.md");
-        for (check, name, question) in CHECKS {
-            assert_eq!(serde_json::to_value(check).unwrap(), name);
+        for (check, question) in CHECKS {
+            let name = check.name();
             assert!(
                 page.contains(&format!("| `{name}` | {question} |")),
                 "{name} is missing in docs/doctor.md"

@@ -2,10 +2,13 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use wec_acme::Policy;
+use wec_chains::{Connections, StopBefore};
+use wec_record::plan;
 
 use super::super::keys::KEYS;
 use super::*;
-use crate::settings::{Key, KeyPlace};
+use crate::executor::OnFailure;
+use crate::settings::{Key, KeyKind, KeyPlace};
 
 fn options() -> PlanOptions {
     PlanOptions::default().with("directory", "https://127.0.0.1:14000/dir")
@@ -30,6 +33,19 @@ fn every_key_of_the_table_is_read() {
     let elsewhere =
         |name: &&str| matches!(Key::named(name).unwrap().place, KeyPlace::Command | KeyPlace::Search);
     assert_eq!(unread.into_iter().filter(|name| !elsewhere(name)).collect::<Vec<_>>(), [""; 0]);
+}
+
+#[test]
+fn the_values_of_keys_are_those_of_the_run_and_their_help_names_them() {
+    assert_eq!(plan::Connections::KNOWN, Connections::ALL.map(Connections::name));
+    assert_eq!(plan::OnFailure::KNOWN, OnFailure::ALL.map(OnFailure::name));
+    assert_eq!(plan::StopBefore::KNOWN, [StopBefore::Finalize.name()]);
+    for key in KEYS.iter() {
+        let KeyKind::OneOf(values) = key.kind else { continue };
+        for value in values {
+            assert!(key.help.contains(value), "the help of {} lacks {value}", key.name);
+        }
+    }
 }
 
 #[test]
@@ -332,13 +348,13 @@ fn errors_about_client_behaviour_name_the_allowed_values() {
         .with("on_failure", "panic");
     let shown = options.resolve(None).unwrap_err().to_string();
     for part in [
-        "--key-types: \"p521\" is not a key type: there are p256, p384",
+        "--key-types: \"p521\" is not a key type: expected one of p256, p384, rsa2048",
         "--challenge-types: -1 is not a weight",
         "--connections: \"pooled\" is not a connection model: expected one of shared, per-worker, per-chain",
         "--http: \"3\" is no HTTP version: there are 1.1 and 2",
         "--abandon: \"110%\" is not a share",
         "--stop-before: chains cannot stop before \"newOrder\": expected finalize",
-        "--on-failure: \"panic\" is not a behaviour after failures: expected back-off or hammer",
+        "--on-failure: \"panic\" is not a behaviour after failures: expected one of back-off, hammer",
     ] {
         assert!(shown.contains(part), "{part} is missing in {shown}");
     }
