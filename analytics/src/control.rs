@@ -59,6 +59,8 @@ pub struct Applied {
     pub session: Session,
     /// The changes that were made. A value that was already as requested is not in the list.
     pub changes: Vec<Mark>,
+    /// Why the plan of a planned session does not have changes that its run has.
+    pub not_in_plan: Vec<String>,
 }
 
 /// The content of a body, and all its errors.
@@ -111,7 +113,11 @@ pub async fn apply(
     let changes: Vec<_> = asked.wanted.iter().map(change).collect();
     let Made { session, changes } =
         board.change_all(session, &changes, |now| allowed(now, scenario, &asked)).await?;
-    Ok(Applied { session: session.value, changes: changes.into_iter().map(|change| change.mark).collect() })
+    Ok(Applied {
+        session: session.value,
+        changes: changes.into_iter().map(|change| change.mark).collect(),
+        not_in_plan: Vec::new(),
+    })
 }
 
 /// Whether all changes are allowed for this session.

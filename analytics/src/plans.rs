@@ -13,7 +13,8 @@ use wec_board::{
     Author, Board, BoardError, ChangeTo, DEFAULT_SCENARIO, LiveKind, LiveValue, PlanState, PlanUpdate,
     Selection, SessionPlan,
 };
-use wec_record::Mark;
+use wec_record::{Mark, Plan};
+use wec_requester::executor::{self, RateKey};
 use wec_requester::{PROGRAM, SessionKeys, keys_of_json};
 
 use crate::control::{self, Applied, Asked, Mistakes, Refusal};
@@ -129,17 +130,18 @@ pub struct ScenarioCheck {
 
 /// A change of a planned session. Keys that are left out stay as they are.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct PlanPatch {
-    /// The revision that the change is based on; the change is refused if there is a later one.
+    /// The revision of a planned session that the change is based on; refused if there is a later one.
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revision: Option<u64>,
-    /// Keys of the scenario file to set; `null` removes one. During a run, workers, rate, weights and limits
-    /// change its load at once, and `directory` ends it and begins another one.
+    /// Keys of the scenario file of a planned session to set.
     #[schema(schema_with = plan_patch)]
-    #[serde(skip_serializing_if = "Value::is_null")]
+    #[serde(default, skip_serializing_if = "Value::is_null")]
     pub plan: Value,
-    /// The agents that it is meant for.
+    /// The agents that a planned session is meant for.
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agents: Option<Selection>,
 }
@@ -287,10 +289,10 @@ pub async fn update(
 }
 
 /// Changes a session that runs, as [`control::apply`]. The keys of a planned session get the new values, too: its next
-/// run begins with them.
+/// run begins with them. A change that its plan cannot have is of this run only: see [`Applied::not_in_plan`].
 ///
 /// # Errors
-/// See [`Refusal`]. A plan that could not be written is only reported in the log of this process.
+/// See [`Refusal`].
 pub async fn steer(
     board: &Board,
     id: &str,
@@ -299,69 +301,92 @@ pub async fn steer(
     asked: impl Into<Asked>,
 ) -> Result<Applied, Refusal> {
     let (asked, author) = (asked.into(), by.into());
-    let applied = control::apply(board, id, author.clone(), scenario, asked.clone()).await?;
+    let mut applied = control::apply(board, id, author.clone(), scenario, asked.clone()).await?;
     let changes: Vec<_> =
         applied.changes.iter().filter(|mark| mark.new_state().is_none()).map(told).collect();
     if !changes.is_empty() {
         let noted = async {
             let before = board.plan(id).await?;
-            let keys = with_changes(&before.keys, scenario, &asked.wanted);
-            let made = SessionKeys::of_keys(&keys).ok().map(|SessionKeys { keys, plan }| (keys, plan));
-            board.note_in_plan(id, made, &changes, author).await
+            let (made, left) = with_changes(&before.keys, scenario, &asked.wanted);
+            let made = made.map(|SessionKeys { keys, plan }| (keys, plan));
+            board.note_in_plan(id, made, &changes, author).await.map(|()| left)
         };
-        match noted.await {
+        applied.not_in_plan = match noted.await {
+            Ok(left) => left,
             // A session that nobody planned.
-            Ok(()) | Err(BoardError::NoPlan(_)) => {}
-            Err(error) => tracing::warn!(%error, "the plan of session {id} does not have its last changes"),
-        }
+            Err(BoardError::NoPlan(_)) => Vec::new(),
+            Err(error) => vec![error.to_string()],
+        };
     }
     Ok(applied)
 }
 
-/// The keys of a session after these changes of its run.
+/// A plan after these changes of its run, if it has any of them, and why it does not have the others.
 fn with_changes(
-    keys: &BTreeMap<String, String>,
+    before: &BTreeMap<String, String>,
     scenario: Option<&str>,
     changes: &[ChangeTo],
+) -> (Option<SessionKeys>, Vec<String>) {
+    let now = match SessionKeys::of_keys(before) {
+        Ok(now) => now,
+        Err(mistakes) => return (None, vec![mistakes.to_string()]),
+    };
+    let (mut now, mut changed, mut left) = (now, false, Vec::new());
+    for change in changes {
+        match SessionKeys::of_keys(&with_change(&now, scenario, change)) {
+            Ok(after) => (now, changed) = (after, true),
+            Err(mistakes) => left.push(mistakes.to_string()),
+        }
+    }
+    (changed.then_some(now), left)
+}
+
+/// The keys of a session after this change of its run.
+fn with_change(
+    SessionKeys { keys, plan }: &SessionKeys,
+    scenario: Option<&str>,
+    change: &ChangeTo,
 ) -> BTreeMap<String, String> {
     let mut after = keys.clone();
     let mut named = keys.keys().filter_map(|key| key.strip_prefix("scenarios.")?.split('.').next());
     // The only scenario need not be named.
-    let scenario = named.next().map(|first| format!("scenarios.{}.", scenario.unwrap_or(first)));
-    let own = |key: &str| format!("{}{key}", scenario.as_deref().unwrap_or_default());
-    for change in changes {
-        match change {
-            ChangeTo::Rate(rate) => {
-                let given = keys.get(&own("rate")).or_else(|| keys.get("rate"));
-                let unit = given.and_then(|rate| wec_requester::executor::rate(rate).ok()?.unit);
-                let unit = unit.map_or_else(String::new, |unit| format!(" {}", unit.name()));
-                after.insert(own("rate"), format!("{rate}{unit}/s"));
+    let prefix = named.next().map(|first| format!("scenarios.{}.", scenario.unwrap_or(first)));
+    let own = |key: &str| format!("{}{key}", prefix.as_deref().unwrap_or_default());
+    match change {
+        ChangeTo::Rate(rate) => {
+            if let Some(key) = rate_key(plan, scenario) {
+                let given = keys.get(&own(key.name)).or_else(|| keys.get(key.name));
+                after.insert(own(key.name), key.text(*rate, given.map(String::as_str)));
             }
-            ChangeTo::Weights(weights) => {
-                after.extend(
-                    weights
-                        .iter()
-                        .map(|(chain, weight)| (own(&format!("weights.{chain}")), weight.to_string())),
-                );
-            }
-            ChangeTo::Limit(limited, limit) => {
-                let key = format!("limit_{}", limited.name());
-                match limit {
-                    Some(limit) => after.insert(key, limit.to_string()),
-                    None => after.remove(&key),
-                };
-            }
-            // An event is of the run in which it happens.
-            ChangeTo::State(_) | ChangeTo::Event(_) => {}
-            // Other numbers have a key of the same name.
-            change => {
-                if let Some(number) = change.number() {
-                    after.insert(own(change.live().key), number.to_string());
-                }
+        }
+        ChangeTo::Weights(weights) => {
+            after.extend(
+                weights.iter().map(|(chain, weight)| (own(&format!("weights.{chain}")), weight.to_string())),
+            );
+        }
+        ChangeTo::Limit(limited, limit) => {
+            let key = format!("limit_{}", limited.name());
+            match limit {
+                Some(limit) => after.insert(key, limit.to_string()),
+                None => after.remove(&key),
+            };
+        }
+        // An event is of the run in which it happens.
+        ChangeTo::State(_) | ChangeTo::Event(_) => {}
+        // Other numbers have a key of the same name.
+        change => {
+            if let Some(number) = change.number() {
+                after.insert(own(change.live().key), number.to_string());
             }
         }
     }
     after
+}
+
+/// The key that has the rate of a scenario, if its executor has a rate. The only scenario need not be named.
+fn rate_key(plan: &Plan, scenario: Option<&str>) -> Option<&'static RateKey> {
+    let named = |name| plan.scenarios.iter().find(|scenario| scenario.name == name);
+    executor::rate_key(scenario.map_or(plan.scenarios.first(), named)?.load.executor())
 }
 
 /// The keys to remove, and those to set.
@@ -399,13 +424,16 @@ fn live_changes(
         return None;
     }
     let several = keys.keys().any(|key| key.starts_with("scenarios."));
+    // A session of another version may have no plan.
+    let plan = before.plan.clone().or_else(|| Some(SessionKeys::of_keys(&before.keys).ok()?.plan));
     let mut changes: BTreeMap<Option<String>, Vec<ChangeTo>> = BTreeMap::new();
     for (key, value) in different {
         let (scenario, name) = match key.strip_prefix("scenarios.").and_then(|rest| rest.split_once('.')) {
             Some((scenario, name)) => (Some(scenario.to_owned()), name),
             None => ((!several).then(|| DEFAULT_SCENARIO.to_owned()), key.as_str()),
         };
-        let (of_scenario, change) = live_change(name, before.keys.get(key), value)?;
+        let rate = plan.as_ref().and_then(|plan| rate_key(plan, scenario.as_deref()));
+        let (of_scenario, change) = live_change((name, rate), before.keys.get(key), value)?;
         if of_scenario && scenario.is_none() {
             return None;
         }
@@ -419,24 +447,31 @@ fn live_changes(
 }
 
 /// The change of a live value that gives a plan's key this value, and whether it is one of a scenario; none if the key
-/// is no live value, or is of another unit than before.
-fn live_change(key: &str, before: Option<&String>, value: &str) -> Option<(bool, ChangeTo)> {
-    let rate = wec_requester::executor::rate;
+/// is no live value, or is of another unit than before. `rate` is the key that has the scenario's rate.
+fn live_change(
+    (key, rate): (&str, Option<&RateKey>),
+    before: Option<&String>,
+    value: &str,
+) -> Option<(bool, ChangeTo)> {
+    if let Some(RateKey { read, .. }) = rate.filter(|rate| rate.name == key) {
+        let rate = read(value).ok()?;
+        if before.and_then(|before| read(before).ok()).is_some_and(|before| before.unit != rate.unit) {
+            return None;
+        }
+        let change = ChangeTo::Rate(rate.per_second);
+        return control::within_bounds(&change).then_some((true, change));
+    }
     let (name, of) = match (key.split_once('.'), key.split_once('_')) {
         (Some((name, of)), _) => (name, Some(of)),
         (None, Some(("limit", of))) => ("limits", Some(of)),
         (None, _) => (key, None),
     };
-    let live = LiveValue::ALL.iter().find(|live| live.key == name)?;
+    // The rate has the key of its executor.
+    let rate = ChangeTo::Rate(0.0).live().key;
+    let live = LiveValue::ALL.iter().find(|live| live.key == name && live.key != rate)?;
     let change = match (&live.kind, of) {
         (LiveKind::Whole { to, .. }, None) => to(value.parse().ok()?),
-        (LiveKind::Number { to, .. }, None) => {
-            let (rate, before) = (rate(value).ok()?, before.map(|before| rate(before)));
-            match before {
-                Some(Ok(before)) if before.unit != rate.unit => return None,
-                _ => to(rate.per_second),
-            }
-        }
+        (LiveKind::Number { to, .. }, None) => to(value.parse().ok()?),
         (LiveKind::Text { to, .. }, None) => to(value).ok()?,
         (LiveKind::Weights, Some(chain)) => {
             ChangeTo::Weights(BTreeMap::from([(chain.to_owned(), value.parse().ok()?)]))
@@ -528,15 +563,30 @@ mod tests {
         of.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
     }
 
+    /// The keys of a plan, with a directory.
+    fn planned(of: &[(&str, &str)]) -> BTreeMap<String, String> {
+        let mut keys = keys(of);
+        keys.insert("directory".to_owned(), "http://127.0.0.1:1/dir".to_owned());
+        keys
+    }
+
+    fn changed(keys: &BTreeMap<String, String>, scenario: Option<&str>, change: &ChangeTo) -> SessionKeys {
+        let (made, left) = with_changes(keys, scenario, std::slice::from_ref(change));
+        assert_eq!(left, [""; 0], "{change:?}");
+        made.unwrap()
+    }
+
     /// A change of a run is the same as one by `wec session update` with these keys.
     #[test]
     fn a_change_of_a_run_is_in_the_keys_of_its_plan() {
         let weights = |weight: f64| ChangeTo::Weights(BTreeMap::from([("revoke".to_owned(), weight)]));
-        let one = keys(&[("rate", "50 requests/s"), ("workers", "5"), ("weights.revoke", "1")]);
-        let several = keys(&[("workers", "5"), ("scenarios.a.rate", "10/s"), ("scenarios.b.workers", "7")]);
+        let one = planned(&[("rate", "50 requests/s"), ("workers", "5"), ("weights.revoke", "1")]);
+        let several =
+            planned(&[("workers", "5"), ("scenarios.a.rate", "10/s"), ("scenarios.b.workers", "7")]);
+        let shared = planned(&[("target_rps", "20"), ("scenarios.a.workers", "7")]);
         let certificates = |most: Option<u64>| ChangeTo::Limit(Limited::Certificates, most);
         type Case<'a> = (&'a BTreeMap<String, String>, Option<&'a str>, ChangeTo, &'a [(&'a str, &'a str)]);
-        let cases: [Case<'_>; 7] = [
+        let cases: [Case<'_>; 8] = [
             (&one, Some("default"), ChangeTo::Workers(8), &[("workers", "8")]),
             (&one, None, ChangeTo::Rate(62.5), &[("rate", "62.5 requests/s")]),
             (&one, Some("default"), weights(2.0), &[("weights.revoke", "2")]),
@@ -544,9 +594,10 @@ mod tests {
             (&several, Some("a"), ChangeTo::Rate(20.0), &[("scenarios.a.rate", "20/s")]),
             (&several, Some("b"), ChangeTo::Workers(1), &[("scenarios.b.workers", "1")]),
             (&several, Some("b"), weights(0.0), &[("scenarios.b.weights.revoke", "0")]),
+            (&shared, None, ChangeTo::Rate(33.0), &[("scenarios.a.target_rps", "33")]),
         ];
         for (before, scenario, change, different) in cases {
-            let after = with_changes(before, scenario, std::slice::from_ref(&change));
+            let after = changed(before, scenario, &change).keys;
             let mut expected = before.clone();
             expected.extend(keys(different));
             assert_eq!(after, expected, "{change:?}");
@@ -555,33 +606,74 @@ mod tests {
                 live_changes(&plan, &after).unwrap().into_iter().flat_map(|(_, to)| to).collect();
             assert_eq!(live, [change]);
         }
-        let limited = with_changes(&one, None, &[certificates(Some(9))]);
-        assert_eq!(with_changes(&limited, None, &[certificates(None)]), one);
+        let limited = changed(&one, None, &certificates(Some(9))).keys;
+        assert_eq!(changed(&limited, None, &certificates(None)).keys, one);
     }
 
-    /// Each row of the table, so that a new one is a change of the run, too.
+    /// Each row of the table with each executor, so that a new one is a change of the run and of its plan, too.
     #[test]
-    fn an_update_of_a_planned_session_changes_each_live_value_of_its_run() {
-        let before = keys(&[("rate", "50/s"), ("workers", "5")]);
-        let target = Target { workers: 5, rate: Some(50.0), ..Target::default() };
-        for change in LiveValue::all(true).filter_map(|live| live.sample(&target)) {
-            let after = with_changes(&before, Some(DEFAULT_SCENARIO), std::slice::from_ref(&change));
-            let changes = live_changes(&SessionPlan::new("s", "wec", before.clone()), &after).unwrap();
-            // An event is of the run in which it happens, and no key of the plan.
-            let expected = match change {
-                ChangeTo::Event(_) => Vec::new(),
-                change => vec![(Some(DEFAULT_SCENARIO.to_owned()), vec![change])],
-            };
-            assert_eq!(changes, expected);
+    fn each_live_value_of_each_executor_is_changed_in_the_run_and_in_the_plan() {
+        let loads = [
+            ("executor", "workers"),
+            ("rate", "50/s"),
+            ("target_rps", "20"),
+            ("iterations", "100"),
+            ("fleet_certificates", "100"),
+        ];
+        let mut executors: Vec<_> = executor::names().collect();
+        for load in loads {
+            let before = planned(&[load, ("workers", "5")]);
+            let planned = &SessionKeys::of_keys(&before).unwrap().plan.scenarios[0].load;
+            executors.retain(|name| *name != planned.executor());
+            let rate = planned.rate();
+            let target = Target { workers: 5, rate, ..Target::default() };
+            let of_scenario = LiveValue::all(true).filter_map(|live| live.sample(&target));
+            let limits = Limited::ALL.map(|limited| ChangeTo::Limit(limited, Some(7)));
+            for change in of_scenario.chain(limits) {
+                if matches!(change, ChangeTo::Rate(_)) && rate.is_none() {
+                    continue;
+                }
+                let SessionKeys { keys: after, plan } = changed(&before, Some(DEFAULT_SCENARIO), &change);
+                let changes = live_changes(&SessionPlan::new("s", "wec", before.clone()), &after).unwrap();
+                let scenario = change.live().of_scenario.then(|| DEFAULT_SCENARIO.to_owned());
+                // An event is of the run in which it happens, and no key of the plan.
+                let expected = match &change {
+                    ChangeTo::Event(_) => Vec::new(),
+                    change => vec![(scenario, vec![change.clone()])],
+                };
+                assert_eq!(changes, expected, "{load:?}");
+                let now = &plan.scenarios[0];
+                let numbers = match &change {
+                    ChangeTo::Workers(_) => Some(f64::from(now.load.workers())),
+                    ChangeTo::Rate(_) => now.load.rate(),
+                    _ => None,
+                };
+                assert_eq!(numbers, change.number(), "{load:?} {change:?}");
+            }
         }
+        assert_eq!(executors, [""; 0], "give a load with each executor");
+    }
+
+    #[test]
+    fn a_plan_has_all_changes_that_it_can_have_and_tells_why_not_others() {
+        let fleet = planned(&[("fleet_certificates", "100"), ("workers", "5")]);
+        let (made, left) = with_changes(&fleet, None, &[ChangeTo::Rate(0.0), ChangeTo::Workers(8)]);
+        let made = made.unwrap();
+        assert_eq!((made.keys["workers"].as_str(), made.plan.scenarios[0].load.workers()), ("8", 8));
+        assert!(!made.keys.contains_key("fleet_speed"));
+        assert_eq!(left.len(), 1);
+        assert!(left[0].contains("fleet_speed: \"0\" is not a speed from 0.001 to 86400"), "{left:?}");
+        let (made, left) = with_changes(&keys(&[("worker", "5")]), None, &[ChangeTo::Workers(8)]);
+        assert!(made.is_none() && left[0].contains("worker: unknown key"), "{left:?}");
     }
 
     #[test]
     fn what_cannot_be_changed_during_a_run_is_no_change_of_it() {
         let before = [("rate", "50/s"), ("workers", "5"), ("weights.revoke", "1")];
-        let plan = SessionPlan::new("s", "wec", keys(&before));
+        let plan = SessionPlan::new("s", "wec", planned(&before));
         let other = [
             ("rate", "50 requests/s"),
+            ("target_rps", "20"),
             ("workers", "1000000000"),
             ("weights.revoke", "-1"),
             ("weights.nothing", "1"),
@@ -590,7 +682,7 @@ mod tests {
             ("state", "stopped"),
         ];
         for (key, value) in other {
-            let mut after = keys(&before);
+            let mut after = planned(&before);
             after.insert(key.to_owned(), value.to_owned());
             assert_eq!(live_changes(&plan, &after), None, "{key}={value}");
         }

@@ -263,7 +263,9 @@ pub struct Scenario {
 }
 
 /// The load of a scenario, by its executor.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, strum::VariantNames, ToSchema)]
+#[derive(
+    Clone, Debug, PartialEq, Serialize, Deserialize, strum::IntoStaticStr, strum::VariantNames, ToSchema,
+)]
 #[serde(tag = "executor", rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 #[schema(as = PlanLoad)]
@@ -437,6 +439,21 @@ impl Plan {
 }
 
 impl Load {
+    /// The name of its executor.
+    pub fn executor(&self) -> &'static str {
+        self.into()
+    }
+
+    /// The rate per second at the start; none without one.
+    pub const fn rate(&self) -> Option<f64> {
+        match self {
+            Self::ArrivalRate { rate, .. } => Some(*rate),
+            Self::TargetRps { target_rps, .. } => Some(*target_rps),
+            Self::Fleet { speed, .. } => Some(*speed),
+            Self::Workers { .. } | Self::Iterations { .. } => None,
+        }
+    }
+
     /// Number of workers at the start, or the largest number allowed.
     pub const fn workers(&self) -> u32 {
         match self {

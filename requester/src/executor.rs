@@ -35,7 +35,7 @@ use crate::permit::Permit;
 use crate::settings::{Key, Scope};
 
 pub use back_off::{BackOff, OnFailure};
-pub use config::{Rate, rate};
+pub use config::{Rate, RateKey, rate};
 pub use fleet::{FleetAccount, FleetDrive, speed as fleet_speed};
 pub use gauges::Gauges;
 pub use quota::Quota;
@@ -59,6 +59,8 @@ pub struct Kind {
     selected_by: Option<&'static str>,
     /// Whether its workers can wait for `think_time` between two iterations.
     thinks: bool,
+    /// The key of a plan that has its rate; none for an executor without a rate.
+    rate: Option<RateKey>,
     /// Reads its configuration; stages only if the argument is true.
     read: fn(&mut Scope<'_>, bool) -> Load,
 }
@@ -201,6 +203,11 @@ pub type Start = Box<dyn Fn(Arc<dyn Workforce>, (u32, u32)) -> BoxFuture<'static
 /// The names of all executors.
 pub fn names() -> impl Iterator<Item = &'static str> {
     EXECUTORS.iter().map(|kind| kind.name)
+}
+
+/// The key of a plan that has the rate of the executor with this name; none if it has no rate.
+pub fn rate_key(executor: &str) -> Option<&'static RateKey> {
+    EXECUTORS.iter().find(|kind| kind.name == executor)?.rate.as_ref()
 }
 
 /// The names of the executors whose workers can wait for a think time.
@@ -374,6 +381,7 @@ mod tests {
             let load = load(&mut Scope::of(&mut settings, None));
             settings.finish().unwrap();
             assert_eq!(load.executor(), kind.name);
+            assert_eq!(load.rate().is_some(), rate_key(kind.name).is_some(), "{}", kind.name);
             assert_eq!(serde_json::to_value(load.recorded()).unwrap()["executor"], kind.name);
         }
     }

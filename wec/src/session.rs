@@ -348,6 +348,7 @@ impl Way {
                     session: SessionView::new(&applied.session, 0),
                     changes: applied.changes,
                     plan_changes: Vec::new(),
+                    not_in_plan: applied.not_in_plan,
                 })
             }
         }
@@ -452,7 +453,7 @@ async fn change(
     {
         check_unit((text, unit), scenario.as_deref(), &way.session().await?)?;
     }
-    let SessionChanged { session, changes, .. } = way.change(scenario, wanted).await?;
+    let SessionChanged { session, changes, not_in_plan, .. } = way.change(scenario, wanted).await?;
     let mut lines: Vec<_> = changes.iter().flat_map(|mark| told(mark, &session)).collect();
     match action {
         _ if lines.is_empty() => lines.push("nothing changed: the values are already set".to_owned()),
@@ -462,6 +463,9 @@ async fn change(
         Action::Stop { .. } => lines.push("running chains may finish, then the run ends".to_owned()),
         _ => {}
     }
+    lines.extend(
+        not_in_plan.iter().map(|why| format!("the plan does not have a change, only its run: {why}")),
+    );
     let lines: Vec<_> = lines.iter().map(|line| wec_text::visible(line)).collect();
     report(lines.join("\n"))
 }

@@ -1,9 +1,9 @@
 //! Schemas of sessions where the types do not suffice.
 
 use strum::VariantArray as _;
-use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
-use utoipa::openapi::{KnownFormat, Schema, SchemaFormat};
-use wec_board::{LiveKind, LiveValue, Phase};
+use utoipa::openapi::schema::{ObjectBuilder, RefBuilder, SchemaType, Type};
+use utoipa::openapi::{KnownFormat, RefOr, Schema, SchemaFormat};
+use wec_board::{Limited, LiveKind, LiveValue, Phase};
 use wec_record::Chain;
 use wec_record::plan::MAX_WEIGHT;
 
@@ -18,8 +18,8 @@ pub(crate) fn scenario_state() -> Schema {
         .into()
 }
 
-/// A value of a scenario that can be changed during a run.
-pub(crate) fn live(value: &LiveValue) -> Schema {
+/// A value that can be changed during a run.
+pub(crate) fn live(value: &LiveValue) -> RefOr<Schema> {
     let number = |of, format| {
         ObjectBuilder::new()
             .schema_type(SchemaType::Type(of))
@@ -36,9 +36,31 @@ pub(crate) fn live(value: &LiveValue) -> Schema {
             .schema_type(SchemaType::Type(Type::String))
             .description(Some(value.about))
             .into(),
-        LiveKind::Weights => weights(),
-        LiveKind::Limits | LiveKind::State => unreachable!("values of the session have types"),
+        LiveKind::Weights => weights().into(),
+        LiveKind::Limits => named("LimitsPatch", value.about),
+        LiveKind::State => named("SessionState", value.about),
     }
+}
+
+fn named(schema: &str, about: &str) -> RefOr<Schema> {
+    RefBuilder::new().ref_location_from_schema_name(schema).description(Some(about)).build().into()
+}
+
+/// An object with some limits.
+pub(crate) fn limits() -> Schema {
+    let limit = |limited: Limited| {
+        ObjectBuilder::new()
+            .schema_type(SchemaType::from_iter([Type::Integer, Type::Null]))
+            .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)))
+            .description(Some(limited.about()))
+            .minimum(Some(0))
+    };
+    let object =
+        ObjectBuilder::new().description(Some("Hard limits on the objects that the run may make at the CA."));
+    Limited::ALL
+        .into_iter()
+        .fold(object, |object, limited| object.property(limited.name(), limit(limited)))
+        .into()
 }
 
 /// An object with weights of some chains.

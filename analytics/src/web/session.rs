@@ -11,7 +11,6 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, header};
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use utoipa::openapi::schema::ObjectBuilder;
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
@@ -29,39 +28,37 @@ use crate::views::{RunEntry, SessionEntry, SessionView, Sessions};
 /// The header by which `wec session` identifies itself as a command line.
 const BY: &str = "wec-by";
 
-/// Changes of the whole session. Keys that are left out stay as they are.
-#[derive(ToSchema)]
-#[schema(as = SessionPatch)]
-#[expect(dead_code, reason = "bodies are read key by key, so that all errors in them are reported")]
-pub(super) struct SessionPatch {
-    /// Running, paused or stopped. A stopped session stays stopped.
-    #[schema(nullable = false)]
-    state: Option<SessionState>,
-    /// Limits to set; `null` removes a limit. The others stay.
-    #[schema(nullable = false)]
-    limits: Option<LimitsPatch>,
-    /// Keys of the scenario file of a planned session to set; `null` removes one. During a run, workers, rate,
-    /// weights and limits change its load at once, and `directory` ends it and begins another one.
-    #[schema(schema_with = plans::plan_patch)]
-    plan: Option<Value>,
-    /// The agents that a planned session is meant for.
-    #[schema(nullable = false)]
-    agents: Option<wec_board::Selection>,
-    /// The revision of a planned session that the change is based on; refused if there is a later one.
-    #[schema(nullable = false)]
-    revision: Option<u64>,
+/// Changes of the whole session: the values of [`LiveValue`] that it has, and those of the plan of a planned session
+/// ([`PlanPatch`]). The body is read key by key, so that all errors in it are reported.
+pub(super) struct SessionPatch;
+
+impl ToSchema for SessionPatch {
+    fn name() -> Cow<'static, str> {
+        "SessionPatch".into()
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push(("LimitsPatch".to_owned(), schema::limits().into()));
+        schemas.push((<SessionState as ToSchema>::name().into(), <SessionState as PartialSchema>::schema()));
+        PlanPatch::schemas(schemas);
+    }
 }
 
-/// Hard limits on the objects that the run may make at the CA.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "only its schema is used")]
-struct LimitsPatch {
-    /// Accounts.
-    registrations: Option<u64>,
-    /// Ready orders.
-    authorizations: Option<u64>,
-    /// Certificates.
-    certificates: Option<u64>,
+impl PartialSchema for SessionPatch {
+    fn schema() -> RefOr<Schema> {
+        let object = ObjectBuilder::new()
+            .description(Some("Changes of the whole session. Keys that are left out stay as they are."));
+        let object =
+            LiveValue::all(false).fold(object, |object, live| object.property(live.key, schema::live(live)));
+        let RefOr::T(Schema::Object(of_plan)) = PlanPatch::schema() else {
+            unreachable!("a struct with named fields is an object");
+        };
+        of_plan
+            .properties
+            .into_iter()
+            .fold(object, |object, (key, schema)| object.property(key, schema))
+            .into()
+    }
 }
 
 /// Changes of one scenario: those of [`LiveValue`] that each scenario has. The body is read key by key, so that all
@@ -96,6 +93,9 @@ pub struct SessionChanged {
     /// What changed in the plan of a planned session, for people: `workers 5 → 8`.
     #[serde(default)]
     pub plan_changes: Vec<String>,
+    /// Why the plan of a planned session does not have changes that its run has; its next run begins without them.
+    #[serde(default)]
+    pub not_in_plan: Vec<String>,
 }
 
 /// The sessions, each with its runs
@@ -251,7 +251,7 @@ pub(super) async fn change(
         Some(view) => SessionView { plan: Some(plan), ..view },
         None => SessionView::without_load(plan),
     };
-    Ok(Json(SessionChanged { session, changes: Vec::new(), plan_changes: changes }))
+    Ok(Json(SessionChanged { session, changes: Vec::new(), plan_changes: changes, not_in_plan: Vec::new() }))
 }
 
 /// Changes workers, rate and weights of one scenario, or adds an event to its fleet
@@ -321,10 +321,14 @@ impl Web {
     ) -> Result<Json<SessionChanged>, ApiError> {
         let id = self.session_named(id);
         let applied = plans::steer(&self.board, id, author, scenario, asked).await?;
+        for why in &applied.not_in_plan {
+            tracing::warn!("the plan of session {id} does not have a change of its run: {why}");
+        }
         Ok(Json(SessionChanged {
             session: SessionView::new(&applied.session, self.feed.workers_running(id)),
             changes: applied.changes,
             plan_changes: Vec::new(),
+            not_in_plan: applied.not_in_plan,
         }))
     }
 }

@@ -3755,6 +3755,8 @@ export interface components {
         SessionChanged: {
             /** @description The changes that were made; a value that was already as requested is not in the list. */
             changes: components["schemas"]["MarkView"][];
+            /** @description Why the plan of a planned session does not have changes that its run has; its next run begins without them. */
+            not_in_plan: string[];
             /** @description What changed in the plan of a planned session, for people: `workers 5 → 8`. */
             plan_changes: string[];
             /** @description The session after the change. */

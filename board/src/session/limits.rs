@@ -22,6 +22,17 @@ pub enum Limited {
 wec_record::closed_set!(Limited);
 
 impl Limited {
+    /// What is counted, for the web API's documentation.
+    pub const fn about(self) -> &'static str {
+        match self {
+            Self::Registrations => "Accounts.",
+            Self::Authorizations => "Ready orders.",
+            Self::Certificates => "Certificates.",
+        }
+    }
+}
+
+impl Limited {
     pub(super) const fn of(self, limits: &mut Limits) -> &mut Option<u64> {
         match self {
             Self::Registrations => &mut limits.registrations,

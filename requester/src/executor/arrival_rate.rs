@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use wec_acme::Clock;
 use wec_record::plan::{self, RateUnit, Stage, Time};
 
-use super::config::{self, Rate, rate, rate_in, stages, unit};
+use super::config::{self, Rate, RateKey, rate, rate_in, stages, unit};
 use super::relay::Relay;
 use super::{ArrivalSchedule, Context, Executor, Gauges, Kind, Load, Start, Workforce};
 use crate::pace::{Ramp, Spacing};
@@ -60,6 +60,7 @@ pub(super) const KIND: Kind = Kind {
     staged: true,
     selected_by: Some("rate"),
     thinks: false,
+    rate: Some(RateKey { name: "rate", read: rate }),
     read,
 };
 

@@ -32,6 +32,26 @@ pub struct Rate {
     pub unit: Option<RateUnit>,
 }
 
+/// The key of a plan that has the rate of an executor: people change the rate during a run, and the next run of the
+/// plan begins with it.
+#[derive(Debug)]
+pub struct RateKey {
+    /// Its name.
+    pub name: &'static str,
+    /// Reads its value. The message of an error has the text and what is allowed.
+    pub read: fn(&str) -> Result<Rate, String>,
+}
+
+impl RateKey {
+    /// The value for another rate per second, written as the value before is.
+    pub fn text(&self, per_second: f64, before: Option<&str>) -> String {
+        let unit = before.and_then(|before| (self.read)(before).ok()?.unit);
+        let unit = unit.map_or_else(String::new, |unit| format!(" {}", unit.name()));
+        let per = if before.is_some_and(|before| before.contains('/')) { "/s" } else { "" };
+        format!("{per_second}{unit}{per}")
+    }
+}
+
 /// `50`, `50/s`, `3000/min`, `0.5/h`, `500 requests/s`.
 ///
 /// # Errors
@@ -180,6 +200,22 @@ mod tests {
         );
         for text in ["", "fast", "-1/s", "1/day", "5 cats/s", "2000000/s", "1e400/s", "nan"] {
             assert!(rate(text).unwrap_err().contains("is not a rate like 50/s"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_changed_rate_is_written_as_the_one_before() {
+        let key = RateKey { name: "rate", read: rate };
+        for (before, after) in [
+            (None, "62.5"),
+            (Some("50"), "62.5"),
+            (Some("50/s"), "62.5/s"),
+            (Some("3000/min"), "62.5/s"),
+            (Some("500 requests/min"), "62.5 requests/s"),
+            (Some("500 chains"), "62.5 chains"),
+        ] {
+            assert_eq!(key.text(62.5, before), after, "{before:?}");
+            assert_eq!((key.read)(after).unwrap().per_second, 62.5);
         }
     }
 

@@ -22,6 +22,7 @@ use wec_fleet::{Cohorts, Event, FleetSettings, Flow, LiveFleet, Member, Scenario
 use wec_record::plan;
 use wec_startup::Stop;
 
+use super::config::{Rate, RateKey};
 use super::gauges::Counted;
 use super::{
     ArrivalSchedule, Context, Executor, Gauges, Iterated, Kind, Load, Start, VirtualUser, Workforce, config,
@@ -54,6 +55,10 @@ pub(super) const KIND: Kind = Kind {
     staged: false,
     selected_by: Some("fleet_certificates"),
     thinks: false,
+    rate: Some(RateKey {
+        name: "fleet_speed",
+        read: |text| speed(text).map(|per_second| Rate { per_second, unit: None }),
+    }),
     read,
 };
 

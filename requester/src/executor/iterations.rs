@@ -26,6 +26,7 @@ pub(super) const KIND: Kind = Kind {
     staged: false,
     selected_by: Some("iterations"),
     thinks: true,
+    rate: None,
     read,
 };
 

@@ -29,7 +29,7 @@ use wec_startup::Stop;
 
 use self::controller::{Controller, Observation, Steering};
 use super::closed::ClosedModel;
-use super::config::{self, rate_in, stages};
+use super::config::{self, RateKey, rate, rate_in, stages};
 use super::worker_loop::LoopConfig;
 use super::{ArrivalSchedule, Context, Executor, Gauges, Kind, Load, Start};
 use crate::pace::Ramp;
@@ -49,6 +49,7 @@ pub(super) const KIND: Kind = Kind {
     staged: true,
     selected_by: Some("target_rps"),
     thinks: false,
+    rate: Some(RateKey { name: "target_rps", read: rate }),
     read,
 };
 

@@ -13,7 +13,7 @@ use crate::settings::values::whole;
 
 /// The row of the table of executors.
 pub(super) const KIND: Kind =
-    Kind { name: "workers", keys: &[], staged: true, selected_by: None, thinks: true, read };
+    Kind { name: "workers", keys: &[], staged: true, selected_by: None, thinks: true, rate: None, read };
 
 #[derive(Clone, Debug)]
 struct Workers {
