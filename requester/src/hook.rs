@@ -165,6 +165,10 @@ async fn carry_out(command: String, to: Arc<dyn HookLog>, clock: Clock) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Mutex, mpsc};
+
+    use tokio::sync::watch;
+
     use super::*;
 
     #[test]
@@ -193,5 +197,111 @@ mod tests {
         for (when, ago, left) in cases {
             assert_eq!(when.after(minutes(ago)), left, "{when:?} of a run that began {ago} min ago");
         }
+    }
+
+    /// The marks and events of hooks. Paused time does not advance while a command runs.
+    #[derive(Default)]
+    struct Kept {
+        records: watch::Sender<Vec<Record>>,
+        running: Mutex<Vec<mpsc::Sender<()>>>,
+    }
+
+    impl HookLog for Kept {
+        fn log(&self, record: Record) -> BoxFuture<'_, ()> {
+            let mut running = self.running.lock().unwrap();
+            if matches!(record, Record::Mark(_)) {
+                let (held, over) = mpsc::channel();
+                tokio::task::spawn_blocking(move || over.recv());
+                running.push(held);
+            } else {
+                running.pop();
+            }
+            self.records.send_modify(|records| records.push(record));
+            Box::pin(std::future::ready(()))
+        }
+    }
+
+    impl Kept {
+        /// Waits for the event of this many commands that have ended.
+        async fn ended(&self, commands: usize) {
+            let is_event = |record: &&Record| matches!(record, Record::Event(_));
+            let mut records = self.records.subscribe();
+            let all = records.wait_for(|records| records.iter().filter(is_event).count() == commands);
+            drop(all.await.unwrap());
+        }
+
+        /// When each command began, nanoseconds since `zero_unix_ns`, and what it was.
+        fn began(&self, zero_unix_ns: u64) -> Vec<(Duration, String)> {
+            let records = self.records.borrow();
+            let marks = records.iter().filter_map(|record| match record {
+                Record::Mark(Mark { at_unix_ns, to: MarkValue::Text(command), .. }) => {
+                    Some((Duration::from_nanos(at_unix_ns - zero_unix_ns), command.clone()))
+                }
+                _ => None,
+            });
+            marks.collect()
+        }
+
+        /// The level and the text of each event.
+        fn events(&self) -> Vec<(Level, String)> {
+            let records = self.records.borrow();
+            let events = records.iter().filter_map(|record| match record {
+                Record::Event(Event { level, text, .. }) => Some((*level, text.clone())),
+                _ => None,
+            });
+            events.collect()
+        }
+    }
+
+    fn hooks<const N: usize>(texts: [&str; N]) -> [Hook; N] {
+        texts.map(|text| text.parse().unwrap())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn hooks_run_at_their_time_and_once_when_a_threshold_fails() {
+        let (log, clock, ended) = (Arc::<Kept>::default(), Clock::start(), CancellationToken::new());
+        let fails = tokio::time::Instant::now() + Duration::from_millis(90_500);
+        let hooks =
+            hooks(["at 9h: echo never", "at 5m: echo begins", "on threshold: echo $((6 * 7)); exit 3"]);
+        let run = HookedRun {
+            log: Arc::clone(&log) as _,
+            threshold_failed: &|| tokio::time::Instant::now() >= fails,
+            clock,
+            ago: Duration::ZERO,
+            ended: ended.clone(),
+        };
+        let end = async {
+            log.ended(2).await;
+            tokio::time::sleep(Duration::from_secs(3_600)).await;
+            ended.cancel();
+        };
+        tokio::join!(run_hooks(&hooks, run), end);
+        let expected = [(91, "echo $((6 * 7)); exit 3"), (300, "echo begins")];
+        let expected = expected.map(|(at, command)| (Duration::from_secs(at), command.to_owned()));
+        assert_eq!(log.began(clock.origin_unix_ns()), expected);
+        let [(alarm, said), (drill, told)] = &log.events()[..] else { panic!("{:?}", log.events()) };
+        assert_eq!((alarm, drill), (&Level::Error, &Level::Warn));
+        assert!(said.contains("exit status: 3: 42"), "{said}");
+        assert!(told.contains("exit status: 0: begins"), "{told}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_threshold_that_ends_the_run_has_its_hook() {
+        let (log, ended) = (Arc::<Kept>::default(), CancellationToken::new());
+        let failed = ended.clone();
+        let run = HookedRun {
+            log: Arc::clone(&log) as _,
+            threshold_failed: &|| failed.is_cancelled(),
+            clock: Clock::start(),
+            ago: Duration::ZERO,
+            ended: ended.clone(),
+        };
+        let end = async {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            ended.cancel();
+        };
+        let hooks = hooks(["on threshold: echo 42"]);
+        tokio::join!(run_hooks(&hooks, run), end);
+        assert!(log.events()[0].1.contains("exit status: 0: 42"), "{:?}", log.events());
     }
 }

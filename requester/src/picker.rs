@@ -11,6 +11,7 @@
 //! A chain that would exceed a hard limit is not allowed, whatever its weight.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -60,6 +61,17 @@ impl Weights {
             }
         }
         self
+    }
+}
+
+/// As the flag `--weight` takes them: the weight of every chain.
+impl fmt::Display for Weights {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, (chain, weight)) in self.iter().enumerate() {
+            let comma = if place > 0 { "," } else { "" };
+            write!(f, "{comma}{chain}={weight}")?;
+        }
+        Ok(())
     }
 }
 

@@ -483,11 +483,7 @@ async fn deliver(sink: &GrpcSink, impatient: bool, spool: &str, stop: &Stop) -> 
     let began = tokio::time::Instant::now();
     let delivering = sink.finish(within);
     tokio::pin!(delivering);
-    if !impatient {
-        tokio::select! {
-            health = &mut delivering => return health,
-            () = stop.cut.cancelled() => {}
-        }
+    let pending = || {
         let Health { queued, spooled, .. } = sink.health();
         let left = within.saturating_sub(began.elapsed()).as_secs();
         say(format_args!(
@@ -495,12 +491,22 @@ async fn deliver(sink: &GrpcSink, impatient: bool, spool: &str, stop: &Stop) -> 
              interrupt again to leave them in {spool} for the next start",
             queued + spooled
         ));
-    }
+    };
     tokio::select! {
         health = &mut delivering => return health,
-        () = stop.enough.cancelled() => sink.hurry(),
+        () = given_up(impatient, stop, pending) => sink.hurry(),
     }
     delivering.await
+}
+
+/// Completes when the user no longer waits for the delivery: with the second signal, or with the first if one has ended
+/// the load. A first one only reports what is `pending`.
+async fn given_up(impatient: bool, stop: &Stop, pending: impl FnOnce()) {
+    if !impatient {
+        stop.cut.cancelled().await;
+        pending();
+    }
+    stop.enough.cancelled().await;
 }
 
 /// Counts successful results on the way.

@@ -3,6 +3,7 @@
 pub(crate) mod fake;
 mod live;
 mod outage;
+mod scenarios;
 mod shared;
 mod steered;
 
@@ -20,17 +21,18 @@ use wec_startup::Interrupted;
 use self::fake::{Ca, DATABASE, Fake, LATENCY, List, Reported, paused};
 use super::*;
 use crate::config::PlanOptions;
+use crate::picker::Weights;
 
 /// Registrations only, by this many workers or for this many iterations.
 fn plan(workers: &str, iterations: Option<&str>) -> Plan {
-    plan_of("registration=1,authorization=0,certificate=0,refresh=0,revoke=0", workers, iterations)
+    plan_of(Weights::only(Chain::Registration), workers, iterations)
 }
 
-fn plan_of(weights: &str, workers: &str, iterations: Option<&str>) -> Plan {
+fn plan_of(weights: Weights, workers: &str, iterations: Option<&str>) -> Plan {
     let plan = PlanOptions::default()
         .with("directory", "https://127.0.0.1:14000/dir")
         .with("workers", workers)
-        .with("weights", weights)
+        .with("weights", weights.to_string())
         .with("state", "sqlite::memory:")
         .with("threads", "1")
         .with("run_time", "1h");
@@ -594,7 +596,8 @@ fn a_state_that_cannot_be_written_at_the_end_is_reported_with_how_much_is_missin
 
 /// A run of registrations and, for the most part, authorizations.
 fn proving(ca: &Ca, board: &Board) -> Run {
-    let weights = "registration=1,authorization=4,certificate=0,refresh=0,revoke=0";
+    let mut weights = Weights::only(Chain::Registration);
+    weights.set(Chain::Authorization, 4.0);
     Run::start("a", plan_of(weights, "2", None), Fake::new(ca, board))
 }
 

@@ -7,12 +7,14 @@ use std::rc::Rc;
 use tokio::task::JoinHandle;
 use wec_acme::Client;
 use wec_board::Link;
+use wec_record::Chain;
 use wec_store::StoreError;
 
 use super::*;
 use crate::config::PlanOptions;
 use crate::engine::Runtimes;
 use crate::node::tests::fake::{Ca, Fake, paused};
+use crate::picker::Weights;
 use crate::stored::Opened;
 
 /// The surroundings of a remote run, except for the CA and the state's runtime.
@@ -75,7 +77,7 @@ fn plan(iterations: Option<&str>) -> Plan {
     let plan = PlanOptions::default()
         .with("directory", "https://127.0.0.1:14000/dir")
         .with("workers", "2")
-        .with("weights", "registration=1,authorization=0,certificate=0,refresh=0,revoke=0")
+        .with("weights", Weights::only(Chain::Registration).to_string())
         .with("state", "sqlite::memory:")
         .with("run_time", "1h");
     let plan = iterations.into_iter().fold(plan, |plan, iterations| plan.with("iterations", iterations));
@@ -185,6 +187,25 @@ fn nodes_of_one_session_end_together_and_know_of_each_other() {
         assert_eq!((first.iterations + second.iterations, &first.run), (60, &second.run));
         assert!(first.shared || second.shared, "the one that ends last has seen the other");
         assert_eq!(nodes(&board), 0);
+    });
+}
+
+#[test]
+fn the_wait_for_analytics_ends_with_the_second_signal_and_the_first_reports_what_is_pending() {
+    paused(async {
+        for impatient in [false, true] {
+            let (stop, reports) = (Stop::default(), Cell::new(0));
+            let mut given_up = std::pin::pin!(given_up(impatient, &stop, || reports.set(reports.get() + 1)));
+            let mut still_waits = async || tokio::time::timeout(DELIVER_WITHIN, &mut given_up).await.is_err();
+            assert!(still_waits().await);
+            assert_eq!(reports.get(), 0, "nobody asked");
+            stop.cut.cancel();
+            assert!(still_waits().await, "the first signal does not end the wait");
+            assert_eq!(reports.get(), u32::from(!impatient));
+            stop.enough.cancel();
+            assert!(!still_waits().await);
+            assert_eq!(reports.get(), u32::from(!impatient), "once");
+        }
     });
 }
 

@@ -7,7 +7,7 @@ fn plan(on_failure: &str, run_time: &str) -> Plan {
     let plan = PlanOptions::default()
         .with("directory", "https://127.0.0.1:14000/dir")
         .with("workers", "8")
-        .with("weights", "registration=1,authorization=0,certificate=0,refresh=0,revoke=0")
+        .with("weights", Weights::only(Chain::Registration).to_string())
         .with("on_failure", on_failure)
         .with("max_retries", "0")
         .with("state", "sqlite::memory:")

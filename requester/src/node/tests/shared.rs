@@ -26,7 +26,7 @@ fn rated() -> Plan {
         .with("directory", "https://127.0.0.1:14000/dir")
         .with("rate", "40/s")
         .with("spacing", "even")
-        .with("weights", "registration=1,authorization=0,certificate=0,refresh=0,revoke=0")
+        .with("weights", Weights::only(Chain::Registration).to_string())
         .with("state", "sqlite::memory:")
         .with("threads", "1")
         .with("run_time", "16s");

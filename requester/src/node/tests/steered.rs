@@ -11,7 +11,7 @@ fn plan(target: &str, workers: &str, run_time: &str) -> Plan {
         .with("directory", "https://127.0.0.1:14000/dir")
         .with("target_rps", target)
         .with("workers", workers)
-        .with("weights", "registration=1,authorization=0,certificate=0,refresh=0,revoke=0")
+        .with("weights", Weights::only(Chain::Registration).to_string())
         .with("state", "sqlite::memory:")
         .with("threads", "1")
         .with("run_time", run_time);
