@@ -1,7 +1,7 @@
 // Changes of the load as text. Pure.
 
 import { count } from "./format";
-import type { KnownMarkBy, KnownMarkWhat, MarkValue, MarkView } from "./wire";
+import type { KnownMarkBy, MarkValue, MarkView } from "./wire";
 
 /** In words who makes changes, and whether a person or a program outside the load tester does. A new author must be added here. */
 const AUTHORS: Record<KnownMarkBy, { words: string; outside: boolean }> = {
@@ -14,21 +14,6 @@ const AUTHORS: Record<KnownMarkBy, { words: string; outside: boolean }> = {
   signal: { words: "a signal", outside: true },
   generator: { words: "the load generator", outside: false },
   hook: { words: "a hook", outside: true },
-};
-
-/** What changes, in words. A new kind of change must be added here. */
-const SUBJECTS: Record<KnownMarkWhat, string> = {
-  workers: "workers",
-  rate: "rate",
-  weights: "weights",
-  event: "event",
-  limits: "limits",
-  state: "state",
-  generator: "generator",
-  answers: "answers",
-  "warm-up": "warm-up",
-  gap: "gap",
-  note: "note",
 };
 
 /** The words of a value, or none for a value of a later version. */
@@ -45,10 +30,6 @@ export function who(mark: MarkView): string {
 /** Whether neither the stages nor the load tester itself made the change. */
 export function fromOutside(mark: MarkView): boolean {
   return known(AUTHORS, mark.by)?.outside ?? true;
-}
-
-function subject(mark: MarkView): string {
-  return known(SUBJECTS, mark.what) ?? mark.what;
 }
 
 /** The text above a chart. */
@@ -69,7 +50,7 @@ export function brieflySaid(mark: MarkView): string {
     case "warm-up":
     case "gap":
     case "text":
-      return subject(mark);
+      return mark.what;
   }
 }
 
@@ -90,15 +71,15 @@ export function said(mark: MarkView): string {
       return of + shown(after);
     case "text":
       // An event or a note has no value before it.
-      if (shown(before) === "") return `${of}${subject(mark)}: ${after.value}`;
-      return `${of}${subject(mark)} ${shown(before)} → ${after.value}`;
+      if (shown(before) === "") return `${of}${mark.what}: ${after.value}`;
+      return `${of}${mark.what} ${shown(before)} → ${after.value}`;
     case "workers":
     case "rate":
     case "state":
     case "generator":
     case "answers":
     case "warm-up":
-      return `${of}${subject(mark)} ${shown(before)} → ${shown(after)}`;
+      return `${of}${mark.what} ${shown(before)} → ${shown(after)}`;
   }
 }
 
