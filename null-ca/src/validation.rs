@@ -264,6 +264,9 @@ enum DnsType {
     Persist01,
 }
 
+/// Whether the value of a TXT record proves a challenge.
+type IsRight<'a> = dyn Fn(&[u8]) -> bool + Sync + 'a;
+
 async fn look_dns(challenge: &Validated, kind: DnsType, target: SocketAddr) -> Result<(), Problem> {
     let dns = |detail: String| Problem::new(Kind::Dns, detail);
     let validated = challenge.identifier.validated();
@@ -276,7 +279,7 @@ async fn look_dns(challenge: &Validated, kind: DnsType, target: SocketAddr) -> R
             .is_ok_and(|record| is_persistent(record, &challenge.account, is_wildcard, UnixTime::now()))
     };
     const DIGEST: &str = "holds the digest of the key authorization";
-    let (name, is_right, what): (_, &(dyn Fn(&[u8]) -> bool + Sync), _) = match kind {
+    let (name, is_right, what): (_, &IsRight<'_>, _) = match kind {
         DnsType::Dns01 => (format!("_acme-challenge.{validated}."), &has_digest, DIGEST),
         DnsType::Account01 => {
             let account = account_label(&challenge.account);
