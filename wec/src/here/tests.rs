@@ -5,6 +5,8 @@ use std::net::TcpListener;
 use std::path::Path;
 
 use wec_acme::Client;
+use wec_record::Chain;
+use wec_requester::picker::Weights;
 use wec_requester::{Opened, PlanOptions, Runtimes};
 use wec_store::StoreError;
 
@@ -61,7 +63,7 @@ fn plan(http01: &str) -> Plan {
         .with("directory", "https://127.0.0.1:14000/dir")
         .with("workers", "2")
         .with("iterations", "20")
-        .with("weights", "registration=1,authorization=0,certificate=0,refresh=0,revoke=0")
+        .with("weights", Weights::only(Chain::Registration).to_string())
         .with("http01_listen", http01)
         .with("state", "sqlite::memory:")
         .with("run_time", "1h");
@@ -102,7 +104,7 @@ fn a_run_ends_with_all_results_in_its_log_and_in_its_figures() {
         let output = output(folder.path());
         let ended = run(&plan("127.0.0.1:0"), &output, &mut ()).await.unwrap();
         assert_eq!((ended.lost, ended.log_failed, &ended.log_error), (0, 0, &None));
-        let registrations = &ended.snapshot.chains[&wec_record::Chain::Registration];
+        let registrations = &ended.snapshot.chains[&Chain::Registration];
         assert_eq!((registrations.count, registrations.failed), (20, 0));
         assert_eq!(Path::new(&ended.log), output.log_dir.join("r.jsonl"));
         let log = log(&output);
@@ -136,7 +138,7 @@ fn a_run_that_its_controller_stops_has_the_mark_of_the_controller_only() {
         let folder = tempfile::tempdir().unwrap();
         let output = output(folder.path());
         let ended = run(&plan("127.0.0.1:0"), &output, &mut Stopping).await.unwrap();
-        let registrations = &ended.snapshot.chains[&wec_record::Chain::Registration];
+        let registrations = &ended.snapshot.chains[&Chain::Registration];
         assert!((5..20).contains(&registrations.count), "{}", registrations.count);
         let log = log(&output);
         let ends = log.iter().filter_map(|record| match record {

@@ -10,7 +10,8 @@ use wec_analytics::{Aggregate, CapacityView, WindowFigures};
 use wec_board::{Board, Change, NodeId};
 use wec_delivery::{Entry, Health, Sink};
 use wec_record::threshold::Threshold;
-use wec_record::{Record, RunHeader};
+use wec_record::{Chain, Record, RunHeader};
+use wec_requester::picker::Weights;
 use wec_requester::{Begun, Node, Opened, Plan, PlanOptions, Runtimes, Surroundings};
 use wec_startup::Stop;
 use wec_store::{ChallengeWriter, MemoryChallenges, StoreError};
@@ -161,10 +162,9 @@ pub(super) struct Searching {
 }
 
 /// Short steps, and bounds on the load tester that a busy machine does not exceed.
-const USUAL: [(&str, &str); 10] = [
+const USUAL: [(&str, &str); 9] = [
     ("directory", "https://127.0.0.1:14000/dir"),
     ("state", "sqlite::memory:"),
-    ("weights", "registration=1,authorization=0,certificate=0,refresh=0,revoke=0"),
     ("spacing", "even"),
     ("limited_lag", "10m"),
     ("limited_backlog", "100%"),
@@ -177,7 +177,9 @@ const USUAL: [(&str, &str); 10] = [
 /// The options of a search, the usual ones and these.
 fn options(keys: &[(&str, &str)]) -> PlanOptions {
     let all = USUAL.iter().chain(keys);
-    all.fold(PlanOptions::default(), |options, (key, value)| options.with(key, *value))
+    let registrations =
+        PlanOptions::default().with("weights", Weights::only(Chain::Registration).to_string());
+    all.fold(registrations, |options, (key, value)| options.with(key, *value))
 }
 
 impl Searching {

@@ -9,14 +9,14 @@ use std::thread::JoinHandle;
 
 use serde_json::Value;
 use wec_record::{Chain, ChainResult, Mark, MarkWhat, Record};
+use wec_requester::picker::Weights;
 
 /// For `--weight`: only registrations, which need nothing of other chains, so that no worker is idle.
 pub(crate) static ONLY_REGISTRATIONS: LazyLock<String> = LazyLock::new(|| only(Chain::Registration));
 
 /// For `--weight`: this chain and no other.
 pub(crate) fn only(chain: Chain) -> String {
-    let weight = |other: Chain| format!("{other}={}", u8::from(other == chain));
-    Chain::ALL.map(weight).join(",")
+    Weights::only(chain).to_string()
 }
 
 /// `wec ARGS…` in `folder`, without the environment's settings.
