@@ -55,6 +55,14 @@ describe("a change", () => {
     expect(page.wishes.at(-1)).toEqual({ wanted: undefined, problem: "the board has no session" });
   });
 
+  it("that the plan cannot have says so", async () => {
+    const page = server();
+    const done = page.control.ask(5);
+    page.answer(new Response('{"not_in_plan":["fleet_speed: too slow"],"changes":[]}', { status: 200 }));
+    await done;
+    expect(page.wishes.at(-1)?.problem).toMatch(/^in force, but not in the session’s plan.*: fleet_speed: too slow$/);
+  });
+
   it.each<[string, Response | Error, RegExp]>([
     ["that gets no answer", new TypeError("Failed to fetch"), /could not be reached; nothing was changed/],
     ["that gets a strange answer", new Response("<h1>", { status: 502 }), /answered 502; nothing was changed/],

@@ -1,6 +1,6 @@
 // Changes of a running run: one request at a time for each value; the latest change wins.
 
-import { parseError, parseMistakes, type ScenarioPatch, type SessionPatch } from "./wire";
+import { parseError, parseMistakes, type ScenarioPatch, type SessionChanged, type SessionPatch } from "./wire";
 
 /** The API's bound of a weight, as in docs/openapi.json. Those of numbers come with their values. */
 export const MOST_WEIGHT = 1_000_000;
@@ -51,12 +51,12 @@ export class Asking<T> {
 
 type Send = (url: string, init: RequestInit) => Promise<Response>;
 
-/** Changes the whole session: `state`, `limits`. Returns an error or nothing. */
+/** Changes the whole session: `state`, `limits`. Returns an error, what its plan cannot have, or nothing. */
 export function changeSession(id: string, body: SessionPatch, send?: Send): Promise<string> {
   return patch(`api/v1/sessions/${encodeURIComponent(id)}`, body, send);
 }
 
-/** Changes a scenario of a session: `workers`, `rate`, `weights`. Returns an error or nothing. */
+/** Changes a scenario of a session: `workers`, `rate`, `weights`. Returns an error, what its plan cannot have, or nothing. */
 export function changeScenario(id: string, name: string, body: ScenarioPatch, send?: Send): Promise<string> {
   return patch(`api/v1/sessions/${encodeURIComponent(id)}/scenarios/${encodeURIComponent(name)}`, body, send);
 }
@@ -67,7 +67,9 @@ export function changeReplay(body: object, send?: Send): Promise<string> {
 }
 
 async function patch(url: string, body: object, send?: Send): Promise<string> {
-  return (await ask("PATCH", url, body, send)).problem;
+  const { answer, problem } = await ask("PATCH", url, body, send);
+  const { not_in_plan: missing = [] } = (answer ?? {}) as Partial<SessionChanged>;
+  return missing.length === 0 ? problem : `in force, but not in the session’s plan, so its next run begins without it: ${missing.join("; ")}`;
 }
 
 /** What became of a request: its answer, or an error with all mistakes. */

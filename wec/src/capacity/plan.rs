@@ -120,11 +120,12 @@ fn not_ours(options: &PlanOptions, s: &mut Settings) {
             DROPPED => return "dropped iterations are a result of wec capacity: omit it".to_owned(),
             "rate" | "target_rps" => "give --from and --to",
             "stages" => "give --step and --step-time",
-            "executor" => "it always uses arrival-rate",
             "think_time" => "the rate decides when chains start",
             "rate_unit" => "its rates count chains",
             "warm_up" => "each step settles first: give --settle",
-            _ => "give --max-time",
+            "run_time" => "give --max-time",
+            // The executor, and what only other executors have.
+            _ => "it always uses arrival-rate",
         };
         format!("wec capacity sets the load itself: {instead}")
     });
@@ -371,6 +372,21 @@ mod tests {
             said.contains("s.toml:3: scenarios.a.rate_unit: wec capacity sets the load itself"),
             "{said}"
         );
+    }
+
+    #[test]
+    fn a_refused_key_is_answered_with_what_to_give_instead() {
+        let said = |key, value| resolve(&plan().with(key, value), None).map(|_| ()).unwrap_err().to_string();
+        for (key, value, instead) in [
+            ("rate", "5/s", "give --from and --to"),
+            ("run_time", "5s", "give --max-time"),
+            ("executor", "workers", "it always uses arrival-rate"),
+            ("iterations", "5", "it always uses arrival-rate"),
+            ("fleet_speed", "3", "it always uses arrival-rate"),
+        ] {
+            let said = said(key, value);
+            assert!(said.ends_with(&format!("wec capacity sets the load itself: {instead}")), "{said}");
+        }
     }
 
     #[test]
