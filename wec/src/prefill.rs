@@ -63,6 +63,7 @@ pub(crate) enum Filling {}
 impl Command for Filling {
     const OWN: &'static [&'static str] = &["directory"];
     const SETS_LOAD: bool = true;
+    const KEEPS: &'static [&'static str] = &["workers"];
     /// It makes accounts and certificates only, and revokes nothing.
     const SETS: &'static [&'static str] = &[
         "abandon",
@@ -76,10 +77,6 @@ impl Command for Filling {
         "refusals",
         "steps",
     ];
-
-    fn refuses(key: &Key) -> bool {
-        (key.sets_load && key.name != "workers") || Self::SETS.contains(&key.name)
-    }
 
     fn help(key: &Key) -> &'static str {
         match key.name {

@@ -69,9 +69,8 @@ pub(crate) struct Aseq {
 pub(crate) enum Constant {}
 
 impl Command for Constant {
-    fn refuses(key: &Key) -> bool {
-        key.sets_load && !["think_time", "start_at", "after", "weights", "warm_up"].contains(&key.name)
-    }
+    const SETS_LOAD: bool = true;
+    const KEEPS: &'static [&'static str] = &["think_time", "start_at", "after", "weights", "warm_up"];
 
     fn help(key: &Key) -> &'static str {
         match key.name {
@@ -87,9 +86,9 @@ impl Command for Constant {
 pub(crate) enum Stepped {}
 
 impl Command for Stepped {
-    fn refuses(key: &Key) -> bool {
-        Constant::refuses(key) || key.name == "run_time"
-    }
+    const SETS_LOAD: bool = true;
+    const KEEPS: &'static [&'static str] = Constant::KEEPS;
+    const SETS: &'static [&'static str] = &["run_time"];
 
     fn help(key: &Key) -> &'static str {
         Constant::help(key)

@@ -24,6 +24,9 @@ pub trait Command {
     /// Whether the command sets the load itself.
     const SETS_LOAD: bool = false;
 
+    /// Keys of the load that such a command leaves to people.
+    const KEEPS: &'static [&'static str] = &[];
+
     /// Keys that the command sets beside the load.
     const SETS: &'static [&'static str] = &[];
 
@@ -35,7 +38,8 @@ pub trait Command {
 
     /// Whether the command reads the key only to report what to give instead. Help does not show its flag.
     fn refuses(key: &Key) -> bool {
-        Self::SETS_LOAD && key.sets_load || Self::SETS.contains(&key.name)
+        let of_load = Self::SETS_LOAD && key.sets_load && !Self::KEEPS.contains(&key.name);
+        of_load || Self::SETS.contains(&key.name)
     }
 
     /// The names of the keys that it [refuses](Self::refuses).

@@ -47,13 +47,12 @@ const DROPPED: &str = "limited_dropped";
 pub(crate) enum Searched {}
 
 impl Command for Searched {
+    const SETS_LOAD: bool = true;
+    const KEEPS: &'static [&'static str] = &["workers", "spacing", "start_at", "after", "weights"];
+    const SETS: &'static [&'static str] = &["run_time", DROPPED];
+
     fn takes(_: &Key) -> bool {
         true
-    }
-
-    fn refuses(key: &Key) -> bool {
-        let limits = ["workers", "spacing", "start_at", "after", "weights"];
-        key.sets_load && !limits.contains(&key.name) || ["run_time", DROPPED].contains(&key.name)
     }
 
     fn help(key: &Key) -> &'static str {
