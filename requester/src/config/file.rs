@@ -79,7 +79,10 @@ impl Settings {
                 continue;
             }
             match value {
-                Ok(value) => self.add(key, value, origin, elements.into_iter().map(at).collect()),
+                Ok(value) => {
+                    chains.note(&key, &value);
+                    self.add(key, value, origin, elements.into_iter().map(at).collect());
+                }
                 Err(message) => self.mistake_at(&key, origin, message),
             }
         }

@@ -19,8 +19,10 @@ const STEPS: &str = "steps";
 /// The named chains of a file, and what is wrong with them.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct NamedChains {
-    /// Their steps by name, with the offset of the name in the file.
-    steps: BTreeMap<String, (String, usize)>,
+    /// Their steps by name.
+    steps: BTreeMap<String, String>,
+    /// The names that no scenario has, with their offsets.
+    unused: BTreeMap<String, usize>,
     /// Errors, each with the offset of its place in the file.
     wrong: Vec<(usize, String)>,
 }
@@ -74,22 +76,30 @@ impl NamedChains {
         if let Err(why) = Steps::from_str(&steps) {
             self.wrong.push((at_steps, why));
         }
-        if self.steps.insert(name.clone(), (steps, at)).is_some() {
+        self.unused.insert(name.clone(), at);
+        if self.steps.insert(name.clone(), steps).is_some() {
             self.wrong.push((at, format!("{name} was given before: give it once")));
+        }
+    }
+
+    /// Notes a value of the file. A name counts as used also where a flag or a variable overrides it.
+    pub(super) fn note(&mut self, key: &str, value: &str) {
+        if is_steps(key) {
+            self.unused.remove(value.trim());
         }
     }
 
     /// Replaces the names in the steps of scenarios. A chain that no scenario has is an error.
     pub(super) fn resolve<'a>(&mut self, values: impl Iterator<Item = (&'a String, &'a mut String)>) {
-        let mut unused = self.steps.clone();
-        let of_steps = |key: &str| key == STEPS || key.ends_with(".steps");
-        for (_, value) in values.filter(|(key, _)| of_steps(key)) {
-            if let Some((name, (steps, _))) = self.steps.get_key_value(value.trim()) {
-                unused.remove(name);
+        for (key, value) in values {
+            if is_steps(key)
+                && let Some(steps) = self.steps.get(value.trim())
+            {
+                self.unused.remove(value.trim());
                 value.clone_from(steps);
             }
         }
-        let unused = unused.into_iter().map(|(name, (_, at))| {
+        let unused = std::mem::take(&mut self.unused).into_iter().map(|(name, at)| {
             (at, format!("no scenario has the chain {name}: name it, as in steps = \"{name}\""))
         });
         self.wrong.extend(unused);
@@ -99,6 +109,11 @@ impl NamedChains {
     pub(super) fn mistakes(self) -> Vec<(usize, String)> {
         self.wrong
     }
+}
+
+/// Whether a key is the steps of a scenario.
+fn is_steps(key: &str) -> bool {
+    key == STEPS || key.ends_with(".steps")
 }
 
 /// Text, or the comma-separated texts of a list.
@@ -141,6 +156,18 @@ mod tests {
         assert!(chains.wrong[0].1.starts_with("no scenario has the chain idle"), "{:?}", chains.wrong);
         let values: Vec<_> = values.into_values().collect();
         assert_eq!(values, ["order,authorize,wait 5s,finalize", "order, authorize", "careful", "order"]);
+    }
+
+    #[test]
+    fn a_name_that_a_flag_overrides_is_used() {
+        let mut chains = read("[[chain]]\nname = \"quick\"\nsteps = \"order, authorize\"\n");
+        chains.note("scenarios.a.name", "quick");
+        assert_eq!(chains.unused.len(), 1, "only steps name a chain");
+        chains.note("steps", "quick");
+        let mut values = BTreeMap::from([("steps".to_owned(), "order".to_owned())]);
+        chains.resolve(values.iter_mut());
+        assert_eq!(chains.wrong, []);
+        assert_eq!(values["steps"], "order");
     }
 
     #[test]
