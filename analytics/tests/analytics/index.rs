@@ -11,7 +11,10 @@ use proptest::test_runner::TestRunner;
 use serde_json::Value;
 use wec_analytics::{Aggregate, Analytics, IndexPlace, Live, LogFormat, ServedPage, WindowView, read_logs};
 use wec_log::RecordWriter;
-use wec_record::{Chain, ChallengeType, Footer, Observation, Record, RunHeader, ValidationHit, Verdict};
+use wec_record::{
+    Chain, ChallengeType, Footer, KeepingUp, Mark, MarkBy, MarkValue, MarkWhat, Observation, Record,
+    RunHeader, ValidationHit, Verdict,
+};
 
 use crate::common::{START, exchange, header, records};
 
@@ -298,6 +301,40 @@ async fn names_that_come_again_are_joined_as_in_the_whole_log() {
         assert_eq!(found, of_aggregate(whole), "{from} to {to}");
     }
     page.finish().await;
+}
+
+/// The first of too many marks are listed, and those of people before those of the load tester.
+#[tokio::test]
+async fn parts_of_a_run_with_too_many_marks_are_those_of_the_log() {
+    let mark = |n: u32| {
+        // Not in the order of their times.
+        let at = START + u64::from(n * 10 + (n % 7) * 100) * SECOND;
+        let (by, what, value) = match n % 3 {
+            0 => (MarkBy::Generator, MarkWhat::Generator, MarkValue::Generator(KeepingUp::KeepsUp)),
+            _ => (MarkBy::Api, MarkWhat::Workers, MarkValue::Workers(n)),
+        };
+        Record::Mark(Mark::new(at, by, what, value))
+    };
+    let mut records = run();
+    records.splice(1..1, (0..1_600).map(mark));
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("run.jsonl"), written(&records, LogFormat::Json)).unwrap();
+    for opened in ["the log", "the index"] {
+        let page = serve(folder.path(), IndexPlace::Beside).await;
+        for (from, to) in [(0, 60_000), (1, 12_001), (3_000, 9_000)] {
+            let mut exact = Aggregate::of_period(Duration::from_secs(from), Some(Duration::from_secs(to)));
+            records.iter().for_each(|record| exact.record(record));
+            let (status, text) =
+                get(&page, &format!("window?from_ns={}&to_ns={}", from * SECOND, to * SECOND)).await;
+            assert_eq!(status, 200, "{text}");
+            let part: WindowView = serde_json::from_str(&text).unwrap();
+            let found = serde_json::to_value(part.snapshot).unwrap();
+            let [exact, _] = of_aggregate(exact);
+            assert_eq!(found["missing"], exact["missing"], "{from} to {to}, {opened}");
+            assert_eq!(found["marks"], exact["marks"], "{from} to {to}, {opened}");
+        }
+        page.finish().await;
+    }
 }
 
 #[tokio::test]

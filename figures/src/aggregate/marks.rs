@@ -1,9 +1,12 @@
 //! Marks of a run: those of people and of the schedule, and those that the load tester makes itself.
 
+use std::mem;
+
 use wec_record::{
     Answers, CaSample, GeneratorSample, KeepingUp, LoadState, Mark, MarkBy, MarkValue, MarkWhat,
 };
 
+use super::part::sort_by_places;
 use super::{Aggregate, MAX_SCENARIOS};
 
 pub(super) const MAX_MARKS: usize = 1_000;
@@ -45,6 +48,18 @@ impl Aggregate {
             self.mark_places.push(self.place);
         } else {
             self.dropped_marks += 1;
+        }
+    }
+
+    /// Brings the marks of pieces into the order of the log, and keeps those that are kept when the log is read. A mark
+    /// that a piece has dropped comes after so many in that piece alone that it is dropped in any part, too.
+    pub(super) fn bound_marks(&mut self) {
+        sort_by_places(&mut self.marks, &mut self.mark_places);
+        self.generator_marks = 0;
+        let (marks, places) = (mem::take(&mut self.marks), mem::take(&mut self.mark_places));
+        for (mark, place) in marks.into_iter().zip(places) {
+            self.place = place;
+            self.keep_mark(mark);
         }
     }
 

@@ -69,9 +69,12 @@ impl Aggregate {
         self.loads.merge(other.loads);
         self.nodes.merge(other.nodes);
         self.verdict.merge(other.verdict);
-        for (mark, place) in other.marks.into_iter().zip(other.mark_places) {
-            self.place = place;
-            if self.piece().is_some() { self.keep_mark(mark) } else { self.mark(mark) }
+        if self.piece().is_some() {
+            self.marks.extend(other.marks);
+            self.mark_places.extend(other.mark_places);
+            self.bound_marks();
+        } else {
+            other.marks.into_iter().for_each(|mark| self.mark(mark));
         }
         // The target is kept even if the list of marks is full.
         self.workers_targets.extend(other.workers_targets);

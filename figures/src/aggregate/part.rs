@@ -93,7 +93,6 @@ impl Aggregate {
         self.known_endpoints = KnownEndpoints::default();
         self.hits.sort_by_key(|totals| totals.first);
         sort_by_places(&mut self.failures, &mut self.failure_places);
-        sort_by_places(&mut self.marks, &mut self.mark_places);
         self.times = times;
         if let Some(period) = &mut self.period {
             period.unix_ns = unix_ns;
@@ -121,7 +120,8 @@ impl Aggregate {
         marks.for_each(|mark| self.workers_target_by(mark));
     }
 
-    /// Whether no bound was exceeded, so that pieces of it can be put together without loss.
+    /// Whether no bound was exceeded, so that pieces of it can be put together without loss. That of marks is kept by
+    /// pieces as by whole logs.
     pub fn is_within_bounds(&self) -> bool {
         self.other_endpoint.is_none()
             && self.other_failure.is_none()
@@ -131,7 +131,6 @@ impl Aggregate {
             && self.nodes.is_within_bounds()
             && self.hit_sources.is_within_bounds()
             && self.observed.beyond() == 0
-            && self.dropped_marks == 0
             && self.workers.len() < MAX_NODES
             && self.workers_targets.len() < MAX_SCENARIOS
             && self.timeline.outside() == 0
@@ -268,7 +267,7 @@ impl Aggregate {
 }
 
 /// Sorts what is at these places, and the places.
-fn sort_by_places<T>(of: &mut Vec<T>, places: &mut Vec<u64>) {
+pub(super) fn sort_by_places<T>(of: &mut Vec<T>, places: &mut Vec<u64>) {
     let mut both: Vec<_> = places.drain(..).zip(of.drain(..)).collect();
     both.sort_by_key(|(place, _)| *place);
     (*places, *of) = both.into_iter().unzip();

@@ -444,6 +444,8 @@ fn read(rest: &mut &[u8]) -> Option<(u64, ValidationEvent)> {
 
 #[cfg(test)]
 mod tests {
+    use wec_record::{Mark, MarkBy, MarkValue, MarkWhat};
+
     use super::*;
 
     #[test]
@@ -476,5 +478,19 @@ mod tests {
         let again: Vec<_> = std::iter::from_fn(|| read(&mut rest)).collect();
         assert_eq!(again, events);
         assert!(rest.is_empty());
+    }
+    #[test]
+    fn a_run_with_more_marks_than_are_listed_has_blocks() {
+        let (mut blocks, mut whole) = (MakingBlocks::default(), Aggregate::default());
+        for second in 0..5_000_u32 {
+            let at = (1_700_000_000 + u64::from(second)) * NS;
+            let mark =
+                Record::Mark(Mark::new(at, MarkBy::Api, MarkWhat::Workers, MarkValue::Workers(second)));
+            whole.record(&mark);
+            blocks.take(&mark, second.into());
+        }
+        assert!(whole.snapshot().missing.dropped_marks > 0);
+        let (blocks, _) = blocks.finish(&whole).expect("blocks");
+        assert_eq!(blocks.places.len(), 84);
     }
 }
