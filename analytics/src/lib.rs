@@ -32,9 +32,9 @@ pub use serve::{ServeOptions, ServedPage, serve};
 pub use service::{Analytics, Config, Finished, StartError};
 pub use summary::summary_table;
 pub use views::{
-    AgentView, Agents, CapacityStep, CapacityView, Health, LimitsView, Live, NodeView, PartView, PlanView,
-    ReplayState, ReplayView, RunEnd, RunEntry, RunSource, Runs, ScenarioView, SessionEntry, SessionView,
-    Sessions, StepOutcome, ValueView,
+    AgentView, Agents, CapacityStep, CapacityView, Health, Joining, LimitsView, Live, NodeView, PartView,
+    PlanView, ReplayState, ReplayView, RunEnd, RunEntry, RunSource, Runs, ScenarioView, SessionEntry,
+    SessionView, Sessions, StepOutcome, ValueView,
 };
 pub use wec_figures::aggregate::Aggregate;
 pub use wec_figures::distribution::{

@@ -213,11 +213,20 @@ async fn look_after(board: &Board) {
     }
 }
 
+/// Why no agent can take a session of a board in the memory of one process.
+pub(crate) const NO_AGENT_CAN_JOIN: &str = "no agent can join: the sessions of this page are in the memory of its process. \
+     Start wec analytics --board sqlite://board.db and wec agent --board sqlite://board.db, and make the session on the \
+     page of that analytics";
+
 /// Starts a session.
 ///
 /// # Errors
 /// See [`PlanRefusal`].
 pub async fn start(board: &Board, id: &str, by: impl Into<Author>) -> Result<PlanView, PlanRefusal> {
+    board.plan(id).await?;
+    if board.place().is_none() && board.agents_now().await?.live.is_empty() {
+        return Err(PlanRefusal::Conflict(NO_AGENT_CAN_JOIN.to_owned()));
+    }
     board.start_plan(id, &new_run(), by).await?;
     shown(board, id).await
 }

@@ -32,7 +32,7 @@ use crate::runs::{
     self, Catalogue, ConsumerOptions, ExportedRuns, IndexPlace, LogPlace, RecordedRun, Replayed, Reporters,
     Shown,
 };
-use crate::views::{CapacityView, Health};
+use crate::views::{CapacityView, Health, Joining};
 use crate::web::{self, Feed};
 
 /// Time for watchers to fetch the last figures, and for servers to end.
@@ -213,12 +213,15 @@ impl Analytics {
                 runs.show_only(Arc::clone(&replayed));
                 analytics.servers.push(until(analytics.stop_web.clone(), replayed.play()));
             }
+            let (tls, token) = (config.tls.is_some(), !access.is_open());
+            let joining = Joining::new(board.place(), analytics.grpc_addr, tls, token);
             let setup = web::Setup {
                 runs,
                 feed: Feed::new(shown, ingest, board.clone(), analytics.capacity.subscribe()),
                 board,
                 session: config.session,
                 node_stats: config.node_stats,
+                joining,
                 access,
                 allowed_hosts: config.allowed_hosts,
                 ended: analytics.ended.subscribe(),

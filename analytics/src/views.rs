@@ -13,4 +13,4 @@ pub use self::live::{CapacityStep, CapacityView, Health, Live, NodeView, StepOut
 pub use self::plans::{AgentView, Agents, PartView, PlanView};
 pub use self::replay::{ReplayState, ReplayView, RunSource};
 pub use self::runs::{RunEnd, RunEntry, Runs};
-pub use self::sessions::{LimitsView, ScenarioView, SessionEntry, SessionView, Sessions, ValueView};
+pub use self::sessions::{Joining, LimitsView, ScenarioView, SessionEntry, SessionView, Sessions, ValueView};

@@ -51,6 +51,8 @@ pub struct Board {
     pub(crate) kv: Arc<dyn Kv>,
     pub(crate) memberships: TaskTracker,
     pub(crate) clock: WallClock,
+    /// See [`Board::place`].
+    place: Option<Arc<str>>,
 }
 
 impl Board {
@@ -58,7 +60,7 @@ impl Board {
     pub fn local() -> Self {
         let (kv, view) = (Memory::default(), Arc::new(View::new()));
         kv.follow(keys::WATCHED, view.clone());
-        Self::over(Arc::new(kv), view)
+        Self::over(Arc::new(kv), view, None)
     }
 
     /// The board in an etcd, with its current content.
@@ -68,7 +70,7 @@ impl Board {
     pub async fn etcd(options: EtcdOptions) -> Result<Self, BoardError> {
         let (kv, view) = (Etcd::new(&options)?, Arc::new(View::new()));
         kv.watch(keys::WATCHED, view.clone()).await?;
-        Ok(Self::over(Arc::new(kv), view))
+        Ok(Self::over(Arc::new(kv), view, Some(options.url())))
     }
 
     /// The board in a file of this machine, with its current content; an empty one if there is no such file.
@@ -79,7 +81,7 @@ impl Board {
         let kv = Sqlite::open(&options.path, options.lease).await?;
         let view = Arc::new(View::new());
         kv.watch(keys::WATCHED, view.clone()).await?;
-        Ok(Self::over(Arc::new(kv), view))
+        Ok(Self::over(Arc::new(kv), view, Some(options.url())))
     }
 
     /// This board as seen by a node of another process, over a connection that a test can cut.
@@ -90,11 +92,18 @@ impl Board {
     pub async fn linked(&self) -> Result<(Self, crate::Link), BoardError> {
         let (link, view) = (crate::Link::to(self.kv.clone()), Arc::new(View::new()));
         link.watch(keys::WATCHED, view.clone()).await?;
-        Ok((Self::over(Arc::new(link.clone()), view), link))
+        Ok((Self::over(Arc::new(link.clone()), view, Some("link".to_owned())), link))
     }
 
-    fn over(kv: Arc<dyn Kv>, view: Arc<View>) -> Self {
-        Self { view, kv, memberships: TaskTracker::new(), clock: WallClock::start() }
+    fn over(kv: Arc<dyn Kv>, view: Arc<View>, place: Option<String>) -> Self {
+        let place = place.map(Arc::from);
+        Self { view, kv, memberships: TaskTracker::new(), clock: WallClock::start(), place }
+    }
+
+    /// The URL by which other processes find this board, without a password; none for a board in the memory of this
+    /// process.
+    pub fn place(&self) -> Option<&str> {
+        self.place.as_deref()
     }
 
     /// Puts a node on the board until the returned membership is dropped.

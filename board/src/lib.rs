@@ -33,7 +33,7 @@ pub use agents::info::{AgentInfo, Registration, Selection};
 pub use agents::plan::{PlanAction, PlanChange, PlanState, PlanUpdate, SessionPlan, TRANSITIONS};
 pub use agents::presence::AgentPresence;
 pub use agents::task::{AgentState, AgentTask};
-pub use agents::view::AgentsView;
+pub use agents::view::{AgentsView, Waiting};
 pub use board::Board;
 pub use error::BoardError;
 #[cfg(feature = "test-util")]

@@ -48,6 +48,17 @@ impl EtcdOptions {
             lease: Duration::from_secs(10),
         }
     }
+
+    /// Its URL for other processes, with `PASSWORD` for the password and without files for TLS.
+    pub(crate) fn url(&self) -> String {
+        let tls = self.endpoints.iter().any(|endpoint| endpoint.starts_with("https://"));
+        let hosts = self.endpoints.iter().map(|endpoint| {
+            endpoint.strip_prefix("http://").or(endpoint.strip_prefix("https://")).unwrap_or(endpoint)
+        });
+        let hosts = hosts.collect::<Vec<_>>().join(",");
+        let user = self.user.as_ref().map(|user| format!("{}:PASSWORD@", user.name)).unwrap_or_default();
+        format!("{}://{user}{hosts}", if tls { "etcds" } else { "etcd" })
+    }
 }
 
 /// A user of an etcd.
@@ -88,6 +99,12 @@ impl FileOptions {
     /// This file, leases of 10 s.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into(), lease: Duration::from_secs(10) }
+    }
+
+    /// Its URL for other processes of this machine, whatever their folder.
+    pub(crate) fn url(&self) -> String {
+        let path = std::path::absolute(&self.path).unwrap_or_else(|_| self.path.clone());
+        format!("sqlite://{}", path.display())
     }
 }
 

@@ -183,6 +183,24 @@ mod tests {
     }
 
     #[test]
+    fn the_url_for_other_processes_has_no_password_and_names_the_same_board() {
+        for (text, shown) in [
+            ("etcd://a:2379,b:2379/", "etcd://a:2379,b:2379"),
+            ("etcds://wec:s3cret@a:2379?cacert=ca.pem", "etcds://wec:PASSWORD@a:2379"),
+            ("sqlite:///var/lib/wec/b.db", "sqlite:///var/lib/wec/b.db"),
+        ] {
+            let url = match text.parse::<BoardUrl>().unwrap() {
+                BoardUrl::Etcd(options) => options.url(),
+                BoardUrl::File(options) => options.url(),
+                BoardUrl::Local => unreachable!("no case is local"),
+            };
+            assert_eq!(url, shown);
+            url.parse::<BoardUrl>().unwrap();
+        }
+        assert!(FileOptions::new("b.db").url().starts_with("sqlite:///"));
+    }
+
+    #[test]
     fn no_message_shows_a_password() {
         let wrong = "etcd://wec:s3cret@a:2379/x".parse::<BoardUrl>().unwrap_err();
         assert!(wrong.contains("etcd://wec:***@a:2379/x") && !wrong.contains("s3cret"), "{wrong}");

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use wec_board::{
-    AgentState, AgentsView, PlanChange, PlanState, Registration, Selection, SessionPlan, Strength,
+    AgentState, AgentsView, PlanChange, PlanState, Registration, Selection, SessionPlan, Strength, Waiting,
 };
 
 /// A planned session: what it runs, on which agents, and the state of its life.
@@ -19,6 +19,9 @@ pub struct PlanView {
     pub since_unix_ns: u64,
     /// Why it has this state; empty if the state says it all.
     pub reason: String,
+    /// Why it runs nothing although it was started; empty if an agent has its run or can take it.
+    #[serde(default)]
+    pub waiting: String,
     /// Grows by one with each change by a person; a change can be refused if it is based on an earlier one.
     pub revision: u64,
     /// The program that made it.
@@ -56,6 +59,16 @@ pub struct PartView {
 }
 
 impl PlanView {
+    /// The state for people: `waiting` for a session that was started and runs nothing.
+    pub fn shown_state(&self) -> &'static str {
+        if self.waiting.is_empty() { self.state.name() } else { "waiting" }
+    }
+
+    /// Why it has this state; empty if the state says it all.
+    pub fn why(&self) -> &str {
+        if self.waiting.is_empty() { &self.reason } else { &self.waiting }
+    }
+
     /// A planned session with its agents.
     pub fn new(plan: &SessionPlan, view: &AgentsView) -> Self {
         let of = |node: &str| PartView {
@@ -76,6 +89,7 @@ impl PlanView {
             state: plan.state,
             since_unix_ns: plan.since_unix_ns,
             reason: plan.reason.clone(),
+            waiting: view.waiting(plan).map(|waiting| told(waiting, plan)).unwrap_or_default(),
             revision: plan.revision,
             program: plan.program.clone(),
             directory: plan.directory().to_owned(),
@@ -85,6 +99,21 @@ impl PlanView {
             runs: plan.runs,
             parts: parts.into_values().collect(),
             changes: plan.changes.clone(),
+        }
+    }
+}
+
+fn told(waiting: Waiting, plan: &SessionPlan) -> String {
+    match waiting {
+        Waiting::NoAgent => {
+            format!("no live agent is meant for it ({}): it begins when one comes", plan.agents.shown())
+        }
+        Waiting::NoneUsable => format!(
+            "the agents that it is meant for ({}) are deactivated or take no more sessions: activate one",
+            plan.agents.shown()
+        ),
+        Waiting::AllLost => {
+            "its agents are gone: it is aborted unless one comes back within a minute".to_owned()
         }
     }
 }

@@ -1,12 +1,14 @@
 //! Sessions in the form of the API: on the board, planned, or known by their runs.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use wec_board::{LiveKind, LiveValue, Phase, Session, SessionState, Target};
 
 use super::{PlanView, RunEntry, schema};
+use crate::plans::NO_AGENT_CAN_JOIN;
 
 /// The answer of `GET /api/v1/sessions`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -14,6 +16,52 @@ pub struct Sessions {
     /// The sessions on the board and those of the listed runs: first those without a run, then by their
     /// latest run, latest first.
     pub sessions: Vec<SessionEntry>,
+    /// How an agent comes to these sessions.
+    #[serde(default)]
+    pub joining: Joining,
+}
+
+/// How an agent comes to the sessions of a service.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Joining {
+    /// Whether an agent is live, or another process can be one.
+    pub possible: bool,
+    /// The command that starts an agent on the machine of this service; empty if none can join.
+    pub command: String,
+    /// What else it needs, or why none can join and what to do, for people; may be empty.
+    pub note: String,
+}
+
+impl Joining {
+    /// By the URL of the board ([`wec_board::Board::place`]) and the address for results by gRPC, if the service has
+    /// one; `tls` and `token` are whether results need them.
+    pub(crate) fn new(board: Option<&str>, results: Option<SocketAddr>, tls: bool, token: bool) -> Self {
+        let (Some(board), Some(results)) = (board, results) else {
+            return Self {
+                possible: board.is_some(),
+                command: String::new(),
+                note: match board {
+                    None => NO_AGENT_CAN_JOIN.to_owned(),
+                    Some(board) => format!(
+                        "this page receives no results of agents: start wec analytics --board {board}, and agents with its \
+                         address for results"
+                    ),
+                },
+            };
+        };
+        let scheme = if tls { "https" } else { "http" };
+        let host = match results.ip() {
+            ip if ip.is_unspecified() && ip.is_ipv4() => format!("127.0.0.1:{}", results.port()),
+            ip if ip.is_unspecified() => format!("[::1]:{}", results.port()),
+            _ => results.to_string(),
+        };
+        let note = if token { "with this service's token in WEC_TOKEN" } else { "" };
+        Self {
+            possible: true,
+            command: format!("wec agent --board {board} --analytics {scheme}://{host}"),
+            note: note.to_owned(),
+        }
+    }
 }
 
 /// A session with its runs.
@@ -187,5 +235,35 @@ impl ValueView {
             LiveKind::Text { .. } | LiveKind::Weights | LiveKind::Limits | LiveKind::State => return None,
         };
         Some(Self { key: row.key.to_owned(), label: label.to_owned(), unit, whole, most, value })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_of_an_agent_is_that_of_this_service() {
+        let board = Some("sqlite:///b.db");
+        let command = |results: &str, tls| {
+            let joining = Joining::new(board, Some(results.parse().unwrap()), tls, false);
+            assert!(joining.possible && joining.note.is_empty());
+            joining.command
+        };
+        let begin = "wec agent --board sqlite:///b.db --analytics";
+        assert_eq!(command("127.0.0.1:8090", false), format!("{begin} http://127.0.0.1:8090"));
+        assert_eq!(command("0.0.0.0:8090", true), format!("{begin} https://127.0.0.1:8090"));
+        assert_eq!(command("[::]:8090", false), format!("{begin} http://[::1]:8090"));
+        let token = Joining::new(board, Some("127.0.0.1:1".parse().unwrap()), false, true);
+        assert!(token.note.contains("WEC_TOKEN"), "{token:?}");
+        for (board, results, possible, said) in [
+            (None, Some("127.0.0.1:1"), false, "--board sqlite://board.db"),
+            (None, None, false, "--board sqlite://board.db"),
+            (board, None, true, "--board sqlite:///b.db"),
+        ] {
+            let joining = Joining::new(board, results.map(|results| results.parse().unwrap()), false, false);
+            assert_eq!((joining.possible, joining.command.as_str()), (possible, ""), "{joining:?}");
+            assert!(joining.note.contains(said), "{joining:?}");
+        }
     }
 }

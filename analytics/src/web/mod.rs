@@ -43,6 +43,7 @@ pub use self::machines::{Machine, Machines};
 pub use self::openapi::{log_schema, openapi, summary_schema};
 pub use self::session::{Journal, SessionChanged};
 use crate::runs::{CURRENT, Catalogue};
+use crate::views::Joining;
 
 /// A body has at most the keys of a scenario file.
 const MAX_BODY: usize = 256 << 10;
@@ -57,6 +58,7 @@ struct Web {
     /// The session that is shown by default.
     session: String,
     node_stats: Option<Arc<NodeStatsServer>>,
+    joining: Joining,
     ended: watch::Receiver<bool>,
     watchers: Arc<Semaphore>,
     /// One part of a run is read at a time.
@@ -70,6 +72,7 @@ pub(crate) struct Setup {
     pub(crate) board: Board,
     pub(crate) session: String,
     pub(crate) node_stats: Option<Arc<NodeStatsServer>>,
+    pub(crate) joining: Joining,
     pub(crate) access: Access,
     pub(crate) allowed_hosts: Vec<String>,
     /// True once the run is over and its last figures can be read.
@@ -93,6 +96,7 @@ pub(crate) async fn serve(
         board: setup.board,
         session: setup.session,
         node_stats: setup.node_stats,
+        joining: setup.joining,
         ended: setup.ended,
         watchers: Arc::new(Semaphore::new(MAX_WATCHERS)),
         reading: Arc::default(),

@@ -23,7 +23,7 @@ use super::{Web, body};
 use crate::control::{self, Asked, Refusal};
 use crate::plans::{self, PlanChanged, PlanPatch, PlanRefusal};
 use crate::runs::CURRENT;
-use crate::views::{RunEntry, SessionEntry, SessionView, Sessions};
+use crate::views::{Joining, RunEntry, SessionEntry, SessionView, Sessions};
 
 /// The header by which `wec session` identifies itself as a command line.
 const BY: &str = "wec-by";
@@ -128,7 +128,9 @@ pub(super) async fn list(State(web): State<Arc<Web>>) -> Json<Sessions> {
             }),
         }
     }
-    Json(Sessions { sessions })
+    let live = !web.board.agents().borrow().live.is_empty();
+    let joining = Joining { possible: web.joining.possible || live, ..web.joining.clone() };
+    Json(Sessions { sessions, joining })
 }
 
 /// The session on the board, or what its runs show of it

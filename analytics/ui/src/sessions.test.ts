@@ -8,6 +8,7 @@ const plan = (state: PlanView["state"]): PlanView => ({
   state,
   since_unix_ns: 0,
   reason: "",
+  waiting: "",
   revision: 1,
   program: "wec 0.1.0",
   directory: "https://ca.test/dir",
@@ -34,6 +35,7 @@ describe("what can be done with a session", () => {
 it("the state is the plan's, else that of the load on the board", () => {
   expect(stateOf({ id: "a", plan: plan("stopped"), session: null, runs: [] })).toBe("stopped");
   expect(stateOf({ id: "a", plan: null, session: null, runs: [] })).toBe("unknown");
+  expect(stateOf({ id: "a", plan: { ...plan("running"), waiting: "no live agent is meant for it" }, session: null, runs: [] })).toBe("waiting");
 });
 
 it("a session names the agents that it is meant for", () => {

@@ -18,9 +18,9 @@ export function actionsOf(plan: PlanView | null): readonly Action[] {
   }
 }
 
-/** The state in words: of the plan, else of the load on the board. */
+/** The state in words: of the plan, else of the load on the board. A started session that no agent runs is waiting. */
 export function stateOf({ plan, session, runs }: SessionEntry): string {
-  if (plan) return plan.state;
+  if (plan) return plan.waiting ? "waiting" : plan.state;
   if (session !== null) return session.state;
   return runs.length > 0 ? "only its runs are left" : "unknown";
 }

@@ -86,6 +86,41 @@ export async function startShared(tokens: string, steering: string): Promise<Sha
   }
 }
 
+/** A CA, and a page whose sessions agents can run. */
+export interface Joinable {
+  page: URL;
+  /** The CA's directory. */
+  directory: string;
+  /** Starts an agent by the command that the page gives. */
+  join(command: string): Promise<void>;
+  /** Ends all of it. */
+  end(): Promise<void>;
+}
+
+export async function startJoinable(): Promise<Joinable> {
+  const ca = await start(["null-ca", "--listen", "127.0.0.1:0", "--root-out", "root.pem"]);
+  const started: Demo[] = [ca];
+  const end = async () => {
+    for (const one of started.reverse()) await one.end();
+  };
+  try {
+    const results = `127.0.0.1:${await freePort()}`;
+    const analytics = await start(["analytics", "--listen", "127.0.0.1:0", "--grpc-listen", results, "--board", "sqlite://board.db"]);
+    started.push(analytics);
+    const joinBy = async (command: string) => {
+      const [program, ...args] = command.split(" ");
+      if (program !== "wec") throw new Error(`${command} does not start wec`);
+      // What belongs to this machine: the CA's root, and ports of its own.
+      const own = ["--cacert", join(ca.folder, "root.pem"), "--http01-listen", "127.0.0.1:0", "--admin-listen", "off", "--no-calibration", "--name", "a1"];
+      started.push(await start([...args, ...own], { page: analytics.page }));
+    };
+    return { page: analytics.page, directory: ca.page.href, join: joinBy, end };
+  } catch (error) {
+    await end();
+    throw error;
+  }
+}
+
 /** A port of loopback on which nobody listens. */
 async function freePort(): Promise<number> {
   const server = createServer().listen(0, "127.0.0.1");

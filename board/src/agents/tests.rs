@@ -6,7 +6,7 @@ use super::conclude::{LOST_AFTER, concluded};
 use super::info::{AgentInfo, Registration, Selection};
 use super::plan::{PlanAction, PlanState, PlanUpdate, SessionPlan};
 use super::task::{AgentState, AgentTask};
-use super::view::AgentsView;
+use super::view::{AgentsView, Waiting};
 use crate::{BoardError, By, Versioned};
 
 fn agent(name: &str, incarnation: &str) -> AgentInfo {
@@ -229,4 +229,32 @@ fn a_stale_request_is_told_what_changed_and_by_whom() {
     assert_eq!(later.changes.len(), 20);
     let forgotten = PlanUpdate { revision: Some(1), ..PlanUpdate::default() };
     assert!(matches!(later.updated(&forgotten, 4), Err(BoardError::Stale { seen: 1, revision: 62, .. })));
+}
+
+#[test]
+fn a_started_session_without_an_agent_is_known_to_wait() {
+    let running = planned(PlanState::Running);
+    let only_b = SessionPlan {
+        agents: Selection { names: vec!["b".to_owned()], ..Selection::default() },
+        ..running.clone()
+    };
+    let mut deactivated = view(&[("a", "1")], &[]);
+    let registered = Registration { activated: false, ..Registration::reserved("a", 0) };
+    deactivated.registered.insert("a".to_owned(), registered);
+    let (runs, over) = (task("1", AgentState::TestRunning), task("1", AgentState::TestFinished));
+    let cases = [
+        (&running, view(&[], &[]), Some(Waiting::NoAgent)),
+        (&only_b, view(&[("a", "1")], &[]), Some(Waiting::NoAgent)),
+        (&running, view(&[("a", "1")], &[]), None),
+        (&running, deactivated, Some(Waiting::NoneUsable)),
+        (&running, view(&[("a", "1")], &[("a", runs.clone())]), None),
+        (&running, view(&[], &[("a", runs.clone())]), Some(Waiting::AllLost)),
+        // Its next process takes the run again.
+        (&running, view(&[("a", "2")], &[("a", runs)]), None),
+        (&running, view(&[], &[("a", over)]), None),
+        (&planned(PlanState::Ready), view(&[], &[]), None),
+    ];
+    for (place, (plan, view, waiting)) in cases.into_iter().enumerate() {
+        assert_eq!(view.waiting(plan), waiting, "case {place}");
+    }
 }

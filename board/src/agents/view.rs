@@ -3,11 +3,22 @@
 use std::collections::BTreeMap;
 
 use super::info::{AgentInfo, Registration};
-use super::plan::SessionPlan;
+use super::plan::{PlanState, SessionPlan};
 use super::task::{AgentState, AgentTask};
 use crate::Versioned;
 use crate::keys::{self, KeyObject};
 use crate::kv::{KeyEvent, Pair};
+
+/// Why a session that was started runs nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// No live agent is meant for it.
+    NoAgent,
+    /// All live agents that it is meant for are deactivated, or take no more sessions.
+    NoneUsable,
+    /// All agents that took its run are gone.
+    AllLost,
+}
 
 /// All agents, and all planned sessions with the agents' parts in them.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -75,6 +86,23 @@ impl AgentsView {
     pub fn meant<'a>(&'a self, plan: &'a SessionPlan) -> impl Iterator<Item = &'a AgentInfo> {
         let means = |agent: &&AgentInfo| plan.agents.means(&agent.name, &agent.group, &agent.labels);
         self.live.values().filter(means)
+    }
+
+    /// Why a session that was started runs nothing; none if an agent has its run or can take it, or if it does not run.
+    pub fn waiting(&self, plan: &SessionPlan) -> Option<Waiting> {
+        if plan.state != PlanState::Running {
+            return None;
+        }
+        let mut tasks = self.tasks_of(plan).peekable();
+        let can_be_taken = || self.meant(plan).any(|agent| self.is_usable(&agent.name));
+        if tasks.peek().is_some() {
+            let held = tasks.any(|(agent, task)| !task.state.is_active() || self.holds(agent, task));
+            return (!held && !can_be_taken()).then_some(Waiting::AllLost);
+        }
+        if can_be_taken() {
+            return None;
+        }
+        Some(if self.meant(plan).next().is_none() { Waiting::NoAgent } else { Waiting::NoneUsable })
     }
 
     /// The parts of agents in the present run of a session, by agent.

@@ -134,11 +134,8 @@ pub(super) async fn act(way: &Way, action: Action) -> anyhow::Result<()> {
         Action::List { state, json } => list(&way.plans(state).await?, json),
         Action::Start { id, json } => {
             let started = way.start(&id).await?;
-            if started.parts.is_empty() {
-                say(format_args!(
-                    "no live agent is meant for it ({}): it begins when one comes",
-                    started.agents.shown()
-                ));
+            if !started.waiting.is_empty() {
+                say(wec_text::visible(&started.waiting));
             }
             told(&started, json, &format!("started: run {}", started.run))
         }
@@ -231,9 +228,9 @@ fn list(plans: &[PlanView], as_json: bool) -> anyhow::Result<()> {
     table.load_preset(presets::NOTHING);
     table.set_header(["session", "state", "since", "runs", "target", "agents", "parts"]);
     for plan in plans {
-        let state = match plan.reason.as_str() {
-            "" => plan.state.name().to_owned(),
-            reason => format!("{}: {}", plan.state.name(), wec_text::visible(reason)),
+        let state = match plan.why() {
+            "" => plan.shown_state().to_owned(),
+            why => format!("{}: {}", plan.shown_state(), wec_text::visible(why)),
         };
         table.add_row([
             plan.id.clone(),
@@ -260,9 +257,9 @@ fn counted(plan: &PlanView) -> String {
 
 fn described(plan: &PlanView) -> String {
     let mut lines =
-        vec![format!("session {}: {} since {}", plan.id, plan.state.name(), at(plan.since_unix_ns))];
-    if !plan.reason.is_empty() {
-        lines.push(plan.reason.clone());
+        vec![format!("session {}: {} since {}", plan.id, plan.shown_state(), at(plan.since_unix_ns))];
+    if !plan.why().is_empty() {
+        lines.push(plan.why().to_owned());
     }
     let run = if plan.run.is_empty() { String::new() } else { format!(", the last one {}", plan.run) };
     lines.push(format!("runs {}{run}; revision {}; by {}", plan.runs, plan.revision, plan.program));

@@ -470,6 +470,8 @@ async fn a_session_is_meant_for_agents_by_name_group_and_label() {
     bed.wec(&["session", "create", &file, "--id", "nobody", "--group", "us"]);
     let started = bed.tried(&["session", "start", "nobody"]);
     assert!(said(&started).contains("no live agent is meant for it (group us)"), "{}", said(&started));
+    let listed = bed.wec(&["session", "list", "--state", "running"]);
+    assert!(listed.contains("waiting: no live agent is meant for it (group us)"), "{listed}");
     assert_eq!(bed.wec(&["session", "stop", "nobody"]), "session nobody: stopped");
 }
 
