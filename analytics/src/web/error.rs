@@ -68,7 +68,7 @@ pub(crate) enum ApiError {
     BadRequest(String),
     #[error("{0}")]
     Mistakes(Mistakes),
-    #[error("a token is needed: open /?token=… once, or send `Authorization: Bearer …`")]
+    #[error("a token is needed: open the page in a browser to log in, or send `Authorization: Bearer …`")]
     Unauthorized,
     #[error("{0}")]
     Forbidden(String),

@@ -13,6 +13,7 @@ use wec_listen::Connections;
 use wec_startup::{Access, Holder, Right, Token};
 
 use super::error::ApiError;
+use super::login::{self, Login};
 
 pub(crate) struct Guard {
     access: Access,
@@ -85,20 +86,53 @@ impl Guard {
         })
     }
 
-    /// The answer to `/?token=…`: the cookie, and a redirect to the page without the token in its address.
-    fn sign_in(&self, request: &Request) -> Option<Response> {
-        if self.access.is_open() || request.uri().path() != "/" {
-            return None;
+    /// The answer to a log-in: by the form, or by `/?token=…`, which redirects to the page without the token in its
+    /// address. The request, if it is no log-in.
+    async fn log_in(&self, request: Request) -> Result<Request, Response> {
+        if self.access.is_open() {
+            return Ok(request);
         }
-        let offered =
-            url_decoded(request.uri().query()?.split('&').find_map(|pair| pair.strip_prefix("token="))?);
-        let Some(Holder { token, .. }) = self.access.holder(|token| token.is(&offered)) else {
+        let path = request.uri().path();
+        let in_address = request.uri().query().filter(|_| path == "/").and_then(|query| {
+            query.split('&').find_map(|pair| pair.strip_prefix("token=")).map(login::url_decoded)
+        });
+        if in_address.is_none() && ![login::PATH, login::STYLE_PATH].contains(&path) {
+            return Ok(request);
+        }
+        // They are checked before a cookie is set.
+        let host = host_of(&request).map_err(IntoResponse::into_response)?;
+        self.check_host(&host).map_err(IntoResponse::into_response)?;
+        check_origin(request.headers(), &host).map_err(IntoResponse::into_response)?;
+        let of_browser = login::is_of_browser(request.method(), "/", request.headers());
+        let (login, of_form) = match (in_address, request.method()) {
+            (Some(token), _) => (Login { token, to: String::new() }, false),
+            (None, &Method::POST) if path == login::PATH => (Login::read(request).await, true),
+            (None, &Method::GET | &Method::HEAD) if path == login::PATH => return Err(login::form("", "")),
+            (None, &Method::GET | &Method::HEAD) => return Err(login::style()),
+            _ => return Err(ApiError::MethodNotAllowed.into_response()),
+        };
+        let Some(Holder { token, .. }) = self.access.holder(|token| token.is(&login.token)) else {
             self.connections.count_unauthenticated();
-            return Some(ApiError::Unauthorized.into_response());
+            return Err(match of_form || of_browser {
+                true => login::failed(&login.to),
+                false => ApiError::Unauthorized.into_response(),
+            });
         };
         let cookie = format!("{}={}; HttpOnly; SameSite=Strict; Path=/", self.cookie_name, token.as_cookie());
-        let headers = [(header::LOCATION, "/".to_owned()), (header::SET_COOKIE, cookie)];
-        Some((StatusCode::SEE_OTHER, headers).into_response())
+        let headers = [(header::LOCATION, login.place()), (header::SET_COOKIE, cookie)];
+        Err((StatusCode::SEE_OTHER, headers).into_response())
+    }
+
+    /// The caller of a request that is allowed; else the answer.
+    fn admitted(&self, request: &Request) -> Result<Caller, Response> {
+        self.check(request).map_err(|error| {
+            let uri = request.uri();
+            let of_browser = login::is_of_browser(request.method(), uri.path(), request.headers());
+            match error {
+                ApiError::Unauthorized if of_browser => login::needed(uri.query().unwrap_or_default()),
+                error => error.into_response(),
+            }
+        })
     }
 }
 
@@ -109,24 +143,28 @@ pub(crate) struct Caller {
     pub(crate) name: String,
 }
 
-pub(crate) async fn guard(State(guard): State<Arc<Guard>>, mut request: Request, next: Next) -> Response {
-    let mut response = match guard.sign_in(&request).map_or_else(
-        || guard.check(&request).map(Err),
-        |response| {
-            // The host is checked before its cookie is set.
-            host_of(&request).and_then(|host| guard.check_host(&host)).map(|()| Ok(response))
+impl Default for Caller {
+    /// One that needs no token.
+    fn default() -> Self {
+        Self { name: String::new(), may_steer: true }
+    }
+}
+
+pub(crate) async fn guard(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+    let mut response = match guard.log_in(request).await {
+        Err(response) => response,
+        Ok(mut request) => match guard.admitted(&request) {
+            Err(response) => response,
+            Ok(caller) => {
+                request.extensions_mut().insert(caller);
+                next.run(request).await
+            }
         },
-    ) {
-        Ok(Err(caller)) => {
-            request.extensions_mut().insert(caller);
-            next.run(request).await
-        }
-        Ok(Ok(response)) => response,
-        Err(error) => error.into_response(),
     };
     let headers = response.headers_mut();
     for (name, value) in HEADERS {
-        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        // The form for a token has a policy of its own.
+        headers.entry(HeaderName::from_static(name)).or_insert(HeaderValue::from_static(value));
     }
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
@@ -163,26 +201,6 @@ fn check_origin(headers: &HeaderMap, host: &Authority) -> Result<(), ApiError> {
             ApiError::Forbidden("requests from pages of other sites are not allowed".to_owned())
         })
     })
-}
-
-/// Decodes percent-encoding; a result that is not UTF-8 cannot be a token.
-fn url_decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        let digits = after.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
-        match digits.filter(|_| byte == b'%').and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-            Some(decoded) => {
-                bytes.push(decoded);
-                rest = &after[2..];
-            }
-            None => {
-                bytes.push(byte);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8(bytes).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -227,14 +245,6 @@ mod tests {
             let headers = HeaderMap::from_iter([(header::ORIGIN, HeaderValue::from_static(origin))]);
             let host = Authority::from_static("127.0.0.1:8080");
             assert_eq!(check_origin(&headers, &host).is_ok(), ours, "{origin}");
-        }
-    }
-
-    #[test]
-    fn decodes_percent_encoding() {
-        for (text, decoded) in [("a%2Bb", "a+b"), ("100%", "100%"), ("%zz%4", "%zz%4"), ("%ff", ""), ("", "")]
-        {
-            assert_eq!(url_decoded(text), decoded, "{text}");
         }
     }
 }

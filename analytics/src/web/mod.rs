@@ -6,6 +6,7 @@ mod downloads;
 mod error;
 mod guard;
 mod live;
+mod login;
 mod machines;
 mod metrics;
 mod observed;

@@ -66,7 +66,7 @@ describe("a change", () => {
   it.each<[string, Response | Error, RegExp]>([
     ["that gets no answer", new TypeError("Failed to fetch"), /could not be reached; nothing was changed/],
     ["that gets a strange answer", new Response("<h1>", { status: 502 }), /answered 502; nothing was changed/],
-    ["without the token", new Response('{"error":"a token"}', { status: 401 }), /open this page once as \/\?token=/],
+    ["without the token", new Response('{"error":"a token"}', { status: 401 }), /reload this page to log in/],
   ])("%s says so", async (_, answer, problem) => {
     const page = server();
     const done = page.control.ask(5);

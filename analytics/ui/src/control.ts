@@ -91,7 +91,7 @@ export async function ask(method: "POST" | "PUT" | "PATCH" | "DELETE", url: stri
     });
     const text = await response.text();
     if (response.ok) return { answer: text === "" ? null : (JSON.parse(text) as unknown), problem: "", mistakes: [] };
-    if (response.status === 401) return failed("analytics requires a token: open this page once as /?token=TOKEN");
+    if (response.status === 401) return failed("analytics requires a token: reload this page to log in");
     return failed(parseError(text) ?? `analytics answered ${response.status}; nothing was changed`, parseMistakes(text));
   } catch {
     return failed("analytics could not be reached; nothing was changed");

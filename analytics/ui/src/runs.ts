@@ -79,7 +79,7 @@ export class RunList {
     try {
       const response = await this.ground.fetch("api/v1/runs");
       const text = await response.text();
-      if (response.status === 401) return without("analytics requires a token: open this page once as /?token=TOKEN");
+      if (response.status === 401) return without("analytics requires a token: reload this page to log in");
       if (!response.ok) return without(parseError(text) ?? `analytics answered ${response.status}`);
       const runs = parseRuns(text);
       return runs === undefined ? without("analytics sent something that is not a list of runs") : { runs, problem: "" };

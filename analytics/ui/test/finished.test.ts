@@ -89,12 +89,33 @@ describe("the finished run, served from its log", () => {
   afterAll(async () => served?.end());
 
   it("asks for a token, and takes only the right one", async () => {
-    await page.goto(new URL("?tab=runs", served.page).href);
-    expect(await text("body")).toMatch(/a token is needed/);
-    expect((await page.goto(new URL("?token=wrong", served.page).href))?.status()).toBe(401);
-    expect((await page.goto(new URL(`?token=${TOKEN}`, served.page).href))?.status()).toBe(200);
-    expect(new URL(page.url()).search).toBe("");
-    await page.goto(new URL("?tab=runs", served.page).href);
+    expect((await page.goto(new URL("?tab=runs", served.page).href))?.status()).toBe(401);
+    const field = page.getByLabel("Token");
+    expect(await field.evaluate((field) => field === document.activeElement)).toBe(true);
+    // Its style is loaded under the policy of the page.
+    expect(await page.getByRole("button", { name: "Log in" }).evaluate((button) => getComputedStyle(button).fontWeight)).toBe("600");
+    expect(await opened.violations()).toEqual([]);
+    await field.fill("wrong");
+    await field.press("Enter");
+    await expect.poll(() => page.getByRole("alert").innerText(), POLL).toBe("This token is not known here.");
+    expect(page.url()).not.toContain("wrong");
+    await page.getByLabel("Token").fill(TOKEN);
+    await page.getByRole("button", { name: "Log in" }).click();
+    await expect.poll(() => new URL(page.url()).search, POLL).toBe("?tab=runs");
+    expect(page.url()).not.toContain(TOKEN);
+    await expect.poll(() => page.locator("#runs tbody tr").count(), POLL).toBe(2);
+  });
+
+  it("opens with the runs where no run goes on, and says when there is no such run", async () => {
+    await page.goto(served.page.href);
+    await expect.poll(() => new URL(page.url()).search, POLL).toBe("?tab=runs");
+    await opened.tab("Overview");
+    await expect.poll(() => text("header"), POLL).toMatch(/waiting for a run/);
+    await page.goto(new URL("?run=nothing", served.page).href);
+    await expect.poll(() => text("#main"), POLL).toMatch(/^There is no run "nothing"/);
+    expect(await text("header")).toMatch(/no such run/);
+    expect(await opened.violations()).toEqual([]);
+    await page.getByRole("link", { name: "All runs" }).click();
     await expect.poll(() => page.locator("#runs tbody tr").count(), POLL).toBe(2);
   });
 

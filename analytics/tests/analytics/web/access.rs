@@ -51,13 +51,43 @@ async fn a_token_is_required_of_every_client_and_can_become_a_cookie() {
     assert_eq!(exchange(service.address, "GET /?token=falsch", &[&host], b"").await.0, 401);
     let (status, head, _) = exchange(service.address, "GET /?token=geheim%20%26%20gut", &[&host], b"").await;
     assert_eq!(status, 303);
-    assert!(head.contains("location: /\r\n"), "{head}");
+    assert!(head.contains("location: ./\r\n"), "{head}");
     let cookie = head.lines().find_map(|line| line.strip_prefix("set-cookie: ")).unwrap();
     assert!(cookie.contains("httponly") && cookie.contains("samesite=strict"), "{cookie}");
     assert!(!cookie.contains("geheim"), "{cookie}");
     let cookie = cookie.split(';').next().unwrap();
     assert_eq!(ask(&format!("Cookie: other=1; {cookie}")).await, 200);
     assert_eq!(ask(&format!("Cookie: {cookie}0")).await, 401);
+    // The form of a browser sends the token in its body.
+    let log_in = async |origin: &str, body: &str| {
+        let form = "Content-Type: application/x-www-form-urlencoded";
+        exchange(service.address, "POST /login", &[&host, form, origin], body.as_bytes()).await
+    };
+    let ours = format!("Origin: http://{}", service.address);
+    let (status, head, _) = log_in(&ours, "token=geheim+%26+gut&to=tab%3Druns").await;
+    assert_eq!(status, 303, "{head}");
+    assert!(head.contains("location: ./?tab=runs\r\n") && head.contains(cookie), "{head}");
+    let (status, head, page) = log_in(&ours, "token=falsch&to=tab%3Druns%22%3E").await;
+    assert_eq!(status, 401);
+    assert!(!head.contains("set-cookie"), "{head}");
+    assert!(page.contains("not known here") && page.contains("value=\"tab=runs&quot;&gt;\""), "{page}");
+    assert_eq!(log_in("Origin: null", "token=geheim+%26+gut").await.0, 403);
+    let browser = "Accept: text/html,application/xhtml+xml";
+    let (status, head, page) = exchange(service.address, "GET /?tab=runs", &[&host, browser], b"").await;
+    assert_eq!(status, 401);
+    assert!(
+        page.contains("<form method=\"post\" action=\"login\">") && !page.contains("not known"),
+        "{page}"
+    );
+    assert!(head.contains("content-security-policy: default-src 'self'"), "{head}");
+    assert!(
+        head.contains("referrer-policy: same-origin"),
+        "with no-referrer the origin would be null: {head}"
+    );
+    assert_eq!(exchange(service.address, "GET /login.css", &[&host], b"").await.0, 200);
+    assert_eq!(exchange(service.address, "DELETE /login", &[&host, &ours], b"").await.0, 405);
+    let api = exchange(service.address, "GET /api/v1/runs", &[&host, browser], b"").await;
+    assert!(api.0 == 401 && api.2.contains("a token is needed"), "{}", api.2);
     // A foreign host name gets no cookie, whatever the token.
     let request = "GET /?token=geheim%20%26%20gut";
     assert_eq!(exchange(service.address, request, &["Host: evil.example"], b"").await.0, 403);
