@@ -53,9 +53,6 @@ pub use wec_listen::ListenerCounts;
 pub use wec_log::{LogFormat, LogOptions};
 pub use wec_startup::Token;
 
-pub use web::{
-    Journal, Machine, Machines, ReportMaker, SessionChanged, log_schema, make_reports_by, openapi,
-    summary_schema,
-};
+pub use web::{Journal, Machine, Machines, SessionChanged, log_schema, openapi, summary_schema};
 pub use wec_figures::window::{PART, Part, WindowFailure, WindowFigures, WindowThreshold};
 pub use wec_figures::wording::{counted, duration as time_text, rate as rate_text};

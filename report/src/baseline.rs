@@ -5,6 +5,7 @@
 //! so a log and its baseline compare equally.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use wec_figures::aggregate::Aggregate;
 use wec_figures::distribution::{Cells, Times, may_be_named, nearest_rank};
 use wec_record::{Chain, Plan};
@@ -61,7 +62,8 @@ pub struct Row {
 }
 
 /// The identity of a row in both sides of a comparison.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[schema(as = ComparedRow)]
 pub struct Key {
     /// Whether it is a chain; else an endpoint.
     pub chain: bool,

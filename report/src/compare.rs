@@ -10,6 +10,7 @@ mod text;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
+use utoipa::ToSchema;
 use wec_record::Plan;
 use wec_record::plan::Listen;
 use wec_record::threshold::Unit;
@@ -35,10 +36,24 @@ pub enum Figure {
     Percentile(u16),
 }
 
+/// What the data shows of a difference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum DifferenceVerdict {
+    /// It is better after, beyond noise.
+    Better,
+    /// It is worse after, beyond noise.
+    Worse,
+    /// It may be noise.
+    NoneShown,
+    /// A side has too few samples.
+    TooFewSamples,
+}
+
 /// One figure of one row, on both sides.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Difference {
-    /// The chain or endpoint.
+    /// The chain or endpoint; `certificates` and `all requests` come before them.
     #[serde(flatten)]
     pub key: Key,
     /// The figure's name: `p99`.
@@ -55,10 +70,12 @@ pub struct Difference {
     pub n_after: u64,
     /// The change: relative to before, or for a share the difference. Null where a side has too few samples.
     pub change: Option<Change>,
+    /// What the data shows.
+    pub verdict: DifferenceVerdict,
 }
 
 /// A whole comparison.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Comparison {
     /// Version of this JSON.
     pub version: u32,
@@ -72,7 +89,14 @@ pub struct Comparison {
     pub differences: Vec<Difference>,
     /// What `--fail-if` asked for.
     pub rules: Vec<Judged>,
+    /// How many figures differ, and how many do by chance alone.
+    pub about: String,
 }
+
+/// The row of certificates that were issued.
+const ISSUED: &str = "certificates";
+/// The row of the requests of all endpoints.
+const ALL_REQUESTS: &str = "all requests";
 
 const FIGURES: [Figure; 6] = [
     Figure::Rate,
@@ -86,24 +110,18 @@ const FIGURES: [Figure; 6] = [
 /// Compares all rows, and judges the rules.
 pub fn compare(before: &Side, after: &Side, rules: &[Rule]) -> Comparison {
     let keys: BTreeSet<_> = before.keys().chain(after.keys()).collect();
-    let mut differences = Vec::new();
+    let row = |name: &str| Key { name: name.to_owned(), ..Key::default() };
+    let mut differences =
+        vec![Difference::new(&row(ISSUED), Figure::Rate, [&before.issued(), &after.issued()])];
+    let mut add = |key: &Key, figures: &[Figure], of: &dyn Fn(&Key) -> bool| {
+        let [a, b] = [before, after].map(|side| side.samples(of));
+        differences.extend(figures.iter().map(|figure| Difference::new(key, *figure, [&a, &b])));
+    };
+    add(&row(ALL_REQUESTS), &FIGURES, &|key| !key.chain);
     // Chains first.
     for chain in [true, false] {
         for key in keys.iter().filter(|key| key.chain == chain) {
-            let [a, b] = [before, after].map(|side| side.samples(|other| other == *key));
-            differences.extend(FIGURES.into_iter().map(|figure| {
-                let [all_a, all_b] = [&a, &b].map(|samples| pooled(samples));
-                Difference {
-                    key: (*key).clone(),
-                    figure: figure.name(),
-                    unit: figure.unit(),
-                    before: figure.of(&all_a).map(|estimate| estimate.value),
-                    after: figure.of(&all_b).map(|estimate| estimate.value),
-                    n_before: figure.samples(&all_a.0),
-                    n_after: figure.samples(&all_b.0),
-                    change: figure.change(&a, &b, figure.scale()),
-                }
-            }));
+            add(key, &FIGURES, &|other| other == *key);
         }
     }
     Comparison {
@@ -111,8 +129,39 @@ pub fn compare(before: &Side, after: &Side, rules: &[Rule]) -> Comparison {
         before: before.0.iter().map(|run| run.run.clone()).collect(),
         after: after.0.iter().map(|run| run.run.clone()).collect(),
         warnings: warnings(before, after),
+        about: text::about(&differences),
         differences,
         rules: rules.iter().map(|rule| rule.judge(before, after)).collect(),
+    }
+}
+
+impl Difference {
+    /// A figure of a row, of the samples on both sides.
+    fn new(key: &Key, figure: Figure, [a, b]: [&Vec<Timed>; 2]) -> Self {
+        let [all_a, all_b] = [a, b].map(|samples| pooled(samples));
+        let change = figure.change(a, b, figure.scale());
+        Self {
+            key: key.clone(),
+            figure: figure.name(),
+            unit: figure.unit(),
+            before: figure.of(&all_a).map(|estimate| estimate.value),
+            after: figure.of(&all_b).map(|estimate| estimate.value),
+            n_before: figure.samples(&all_a.0),
+            n_after: figure.samples(&all_b.0),
+            change,
+            verdict: DifferenceVerdict::of(change.as_ref(), figure.unit()),
+        }
+    }
+}
+
+impl DifferenceVerdict {
+    fn of(change: Option<&Change>, unit: Unit) -> Self {
+        match change {
+            None => Self::TooFewSamples,
+            Some(change) if !change.is_shown() => Self::NoneShown,
+            Some(change) if (change.value > 0.0) == (unit == Unit::PerSecond) => Self::Better,
+            Some(_) => Self::Worse,
+        }
     }
 }
 

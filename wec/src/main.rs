@@ -149,7 +149,6 @@ fn dispatch() -> ExitCode {
         return wec_startup::conclude(wec_startup::report(text).map(Exit::from)).into();
     }
     let Cli { logging, command } = parse_these_arguments(typed);
-    wec_analytics::make_reports_by(wec_report::html::html);
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use tokio::fs::File;
 use tokio::io::AsyncReadExt as _;
 use utoipa::ToSchema;
-use wec_figures::aggregate::Aggregate;
+use wec_report::html::html;
 
 use super::error::{ApiError, BodyRefusals, ErrorBody, Refusals};
 use super::{Web, body};
@@ -27,18 +27,6 @@ use crate::views::RunSource;
 const CHUNK: usize = 64 << 10;
 /// Maximal age of the figures from which a run's id is read.
 const FRESH: Duration = Duration::from_secs(1);
-
-/// Makes the report of a run as one HTML file, from its figures, the defects of its log, and whether it has ended.
-pub type ReportMaker = fn(&Aggregate, &[String], bool) -> String;
-
-static REPORT: OnceLock<ReportMaker> = OnceLock::new();
-
-/// Sets how reports are made. The crate that makes them depends on this one, so that the program has to bring both
-/// together. Without it, the page offers no reports.
-pub fn make_reports_by(make: ReportMaker) {
-    // Never set a second time: a program has one.
-    let _ = REPORT.set(make);
-}
 
 /// The log of a run, as it is
 #[utoipa::path(
@@ -89,7 +77,7 @@ pub(super) async fn log(State(web): State<Arc<Web>>, Path(id): Path<String>) -> 
     responses(
         Refusals,
         (status = OK, description = "One HTML file, which needs nothing else", content_type = "text/html"),
-        (status = NOT_FOUND, description = "There is no such run, or this program makes no reports", body = ErrorBody),
+        (status = NOT_FOUND, description = "There is no such run, or its log is not here", body = ErrorBody),
         (status = UNPROCESSABLE_ENTITY, description = "The run's log cannot be read", body = ErrorBody),
     )
 )]
@@ -97,9 +85,6 @@ pub(super) async fn report(
     State(web): State<Arc<Web>>,
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
-    let make = *REPORT.get().ok_or_else(|| {
-        ApiError::Unknown("this program makes no reports: use `wec report LOG --html FILE`".to_owned())
-    })?;
     let run = web.run(&id).await?;
     let figures = run.figures();
     let name = figures.snapshot(FRESH).run.id.clone();
@@ -112,17 +97,17 @@ pub(super) async fn report(
     let made = tokio::task::spawn_blocking(move || {
         let _until_made = one_at_a_time;
         match counted {
-            Some(aggregate) => Ok(make(&aggregate, &problems, ended)),
-            None => RecordedRun::read(&logs).map(|read| make(read.aggregate(), &read.problems(), ended)),
+            Some(aggregate) => Ok(html(&aggregate, &problems, ended)),
+            None => RecordedRun::read(&logs).map(|read| html(read.aggregate(), &read.problems(), ended)),
         }
     });
     let made = made.await.map_err(|_| ApiError::Unavailable("the report could not be made".to_owned()))?;
-    let html = made.map_err(|error| ApiError::Unreadable(error.to_string()))?;
+    let page = made.map_err(|error| ApiError::Unreadable(error.to_string()))?;
     let headers = [
         (header::CONTENT_TYPE, "text/html; charset=utf-8".to_owned()),
         (header::CONTENT_DISPOSITION, attachment(&format!("{name}.html"))),
     ];
-    Ok((headers, html).into_response())
+    Ok((headers, page).into_response())
 }
 
 /// What a person notes about a run

@@ -1,6 +1,7 @@
 //! The page and its API. `docs/web-api.md` is the contract.
 
 mod body;
+mod comparison;
 mod distribution;
 mod downloads;
 mod error;
@@ -36,7 +37,6 @@ use wec_listen::http::{Transport, Version};
 use wec_node_stats::Server as NodeStatsServer;
 use wec_startup::Access;
 
-pub use self::downloads::{ReportMaker, make_reports_by};
 use self::error::ApiError;
 use self::guard::Guard;
 pub(crate) use self::live::Feed;
@@ -123,6 +123,7 @@ fn router(web: Web, guard: Guard) -> Router {
         .route("/api/v1/runs/{id}/log", get(downloads::log))
         .route("/api/v1/runs/{id}/report", get(downloads::report))
         .route("/api/v1/runs/{id}/note", put(downloads::note))
+        .route("/api/v1/comparison", get(comparison::comparison))
         .route("/api/v1/replay", get(replay::show).patch(replay::change))
         .route("/api/v1/machines", get(machines::list))
         .route("/api/v1/machines/live", get(machines::live))

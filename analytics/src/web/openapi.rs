@@ -55,6 +55,7 @@ use super::written_plan::WrittenPlans;
         super::live::live,
         super::runs::window,
         super::distribution::distribution,
+        super::comparison::comparison,
         super::downloads::log,
         super::downloads::report,
         super::downloads::note,

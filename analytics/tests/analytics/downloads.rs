@@ -1,6 +1,6 @@
 //! Downloads of a run, and the notes of people about it.
 
-use wec_analytics::{IndexPlace, Runs, ServedPage, make_reports_by};
+use wec_analytics::{IndexPlace, Runs, ServedPage};
 use wec_record::{Chain, Footer, Record};
 
 use crate::common::{START, chain_record, chain_result, exchange, header};
@@ -41,16 +41,31 @@ async fn a_run_gives_its_log_and_its_report_and_keeps_a_note() {
     assert!(head.contains("content-disposition: attachment; filename=\"run.jsonl\""), "{head}");
     assert_eq!(get("runs/other/log").await.0, 404);
 
-    let (status, _, text) = get("runs/run/report").await;
-    assert_eq!(status, 404, "{text}");
-    make_reports_by(|aggregate, problems, ended| {
-        format!("{} requests, {} problems, {ended}", aggregate.snapshot().requests, problems.len())
-    });
     // From the log, and from the index, which has no counts.
+    let mut reports = Vec::new();
     for _ in 0..2 {
         let (status, head, text) = get("runs/run/report").await;
-        assert_eq!((status, &*text), (200, "20 requests, 0 problems, true"));
+        assert!(status == 200 && text.contains("<title>Load test of "), "{status} {text}");
         assert!(head.contains("filename=\"run.html\""), "{head}");
+        reports.push(text);
+    }
+    assert_eq!(reports[0], reports[1]);
+
+    let (status, _, text) = get("comparison?before=run&after=run,run").await;
+    let compared: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(
+        (status, &compared["before"], &compared["after"]),
+        (200, &serde_json::json!(["run"]), &serde_json::json!(["run", "run"]))
+    );
+    assert_eq!(compared["warnings"], serde_json::json!(["a run is given twice"]));
+    let all = compared["differences"].as_array().unwrap().iter();
+    let all = all.filter(|row| row["name"] == "all requests" && row["figure"] == "failed");
+    let all: Vec<_> = all.map(|row| (&row["n_before"], &row["n_after"], &row["verdict"])).collect();
+    assert_eq!(all, [(&20.into(), &40.into(), &"none-shown".into())]);
+    for (query, refused) in
+        [("before=run", 400), ("before=run&after=,", 400), ("before=run&after=other", 404)]
+    {
+        assert_eq!(get(&format!("comparison?{query}")).await.0, refused, "{query}");
     }
 
     assert_eq!(noted().await, "");

@@ -10,6 +10,7 @@ describe("a place", () => {
     ["?last=120", { period: { last: 120 } }],
     ["?last=run", { period: { last: Infinity } }],
     ["?run=a&tab=statistics&from=60&to=90.5&row=chain+refresh", { run: "a", tab: "statistics", period: { from: 60, to: 90.5 }, row: "chain refresh" }],
+    ["?tab=runs&compare=a%2Cb", { tab: "runs", compare: ["a", "b"] }],
   ];
   it.each(places)("of %s is written as it is read", (query, place) => {
     expect(placeOf(query)).toEqual({ ...START, ...place });
@@ -22,6 +23,11 @@ describe("a place", () => {
 
   it("of an earlier version's list of runs is the tab of runs", () => {
     expect(placeOf("?view=runs").tab).toBe("runs");
+  });
+
+  it("has at most as many runs to compare as fit, each once", () => {
+    expect(placeOf("?tab=runs&compare=a,b,a,,c,d,e,f").compare).toEqual(["a", "b", "c", "d", "e"]);
+    expect(queryOf({ tab: "failures", compare: ["a", "b"] })).toBe("?tab=failures");
   });
 
   it("with an empty run is the current one", () => {

@@ -32,9 +32,14 @@ export interface Place {
   period: Period | null;
   /** The row whose details are open; empty for none. */
   row: string;
+  /** The runs that are compared, on the tab of runs. */
+  compare: readonly string[];
 }
 
-export const START: Place = { run: CURRENT, tab: "overview", period: null, row: "" };
+/** As many runs as can be compared beside each other. */
+export const MOST_COMPARED = 5;
+
+export const START: Place = { run: CURRENT, tab: "overview", period: null, row: "", compare: [] };
 
 /** The place in an address's query. What cannot be read is left out. */
 export function placeOf(search: string): Place {
@@ -45,6 +50,7 @@ export function placeOf(search: string): Place {
     tab: TABS.find(({ id }) => id === named)?.id ?? "overview",
     period: periodOf(query),
     row: query.get("row") ?? "",
+    compare: [...new Set((query.get("compare") ?? "").split(","))].filter((run) => run !== "").slice(0, MOST_COMPARED),
   };
 }
 
@@ -63,7 +69,7 @@ function periodOf(query: URLSearchParams): Period | null {
 
 /** The query that leads to a place. */
 export function queryOf(place: Partial<Place>): string {
-  const { run, tab, period, row } = { ...START, ...place };
+  const { run, tab, period, row, compare } = { ...START, ...place };
   const query = new URLSearchParams();
   if (run !== CURRENT) query.set("run", run);
   if (tab !== "overview") query.set("tab", tab);
@@ -73,6 +79,7 @@ export function queryOf(place: Partial<Place>): string {
     query.set("to", String(period.to));
   }
   if (row !== "") query.set("row", row);
+  if (tab === "runs" && compare.length > 0) query.set("compare", compare.join(","));
   return `?${query}`;
 }
 

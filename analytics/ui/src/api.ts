@@ -4,6 +4,23 @@
  */
 
 export interface paths {
+    "/api/v1/comparison": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Compares runs as `wec compare` does: each figure with the interval of its change */
+        get: operations["compare_runs"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/machines": {
         parameters: {
             query?: never;
@@ -788,6 +805,11 @@ export interface components {
          * @enum {string}
          */
         ChallengeType: "http-01" | "dns-01" | "tls-alpn-01" | "dns-account-01" | "dns-persist-01";
+        /**
+         * @description How a change is given.
+         * @enum {string}
+         */
+        ChangeScale: "relative" | "difference";
         /** @description How far a node's clock is ahead of the board's time. */
         ClockOffset: {
             /**
@@ -805,6 +827,57 @@ export interface components {
         CloneBody: {
             /** @description The id of the copy. */
             id: string;
+        };
+        /** @description A change with its 95 % interval. */
+        ComparedChange: {
+            /**
+             * Format: double
+             * @description Upper end of the interval.
+             */
+            high: number;
+            /**
+             * Format: double
+             * @description Lower end of the interval.
+             */
+            low: number;
+            /** @description How it is given. */
+            scale: components["schemas"]["ChangeScale"];
+            /**
+             * Format: double
+             * @description The change of the values.
+             */
+            value: number;
+        };
+        /** @description The identity of a row in both sides of a comparison. */
+        ComparedRow: {
+            /** @description Whether it is a chain; else an endpoint. */
+            chain: boolean;
+            /** @description HTTP method of an endpoint. */
+            method: string;
+            /** @description Name of the chain, or RFC 8555's name of the endpoint. */
+            name: string;
+            /** @description URI template of an endpoint. */
+            uri: string;
+        };
+        /** @description A whole comparison. */
+        Comparison: {
+            /** @description How many figures differ, and how many do by chance alone. */
+            about: string;
+            /** @description The runs after. */
+            after: string[];
+            /** @description The runs before, by id. */
+            before: string[];
+            /** @description Every figure of every row. */
+            differences: components["schemas"]["Difference"][];
+            /** @description What `--fail-if` asked for. */
+            rules: components["schemas"]["JudgedRule"][];
+            /**
+             * Format: int32
+             * @description Version of this JSON.
+             */
+            version: number;
+            /** @description Why the sides may not be comparable. */
+            warnings: string[];
         };
         /** @description Connections, as seen by requests. */
         ConnectionFigures: {
@@ -830,6 +903,41 @@ export interface components {
             /** @description The id of the session, or the name of the node. */
             deleted: string;
         };
+        /** @description One figure of one row, on both sides. */
+        Difference: components["schemas"]["ComparedRow"] & {
+            /**
+             * Format: double
+             * @description Value after.
+             */
+            after: number | null;
+            /**
+             * Format: double
+             * @description Value before; null with too few samples.
+             */
+            before: number | null;
+            change: components["schemas"]["ComparedChange"] | null;
+            /** @description The figure's name: `p99`. */
+            figure: string;
+            /**
+             * Format: int64
+             * @description Samples after.
+             */
+            n_after: number;
+            /**
+             * Format: int64
+             * @description Samples before.
+             */
+            n_before: number;
+            /** @description Unit of its values. */
+            unit: components["schemas"]["Unit"];
+            /** @description What the data shows. */
+            verdict: components["schemas"]["DifferenceVerdict"];
+        };
+        /**
+         * @description What the data shows of a difference.
+         * @enum {string}
+         */
+        DifferenceVerdict: "better" | "worse" | "none-shown" | "too-few-samples";
         /** @description How much scheduling lag can have added to the response times of requests, over the whole run. */
         Distortion: {
             /**
@@ -1277,10 +1385,29 @@ export interface components {
              */
             response_time_ns: components["schemas"]["Timing"];
         };
+        /** @description How an agent comes to the sessions of a service. */
+        Joining: {
+            /** @description The command that starts an agent on the machine of this service; empty if none can join. */
+            command: string;
+            /** @description What else it needs, or why none can join and what to do, for people; may be empty. */
+            note: string;
+            /** @description Whether an agent is live, or another process can be one. */
+            possible: boolean;
+        };
         /** @description The changes of a session, in order: the last 1,000 of all its runs */
         Journal: {
             /** @description Who changed what, from what, to what, and when; the latest is last. */
             changes: components["schemas"]["MarkView"][];
+        };
+        /** @description A rule with what the data shows. */
+        JudgedRule: {
+            change: components["schemas"]["ComparedChange"] | null;
+            /** @description What the data shows. */
+            outcome: components["schemas"]["RuleOutcome"];
+            /** @description The rule as written. */
+            rule: string;
+            /** @description The unit of a difference. */
+            unit: components["schemas"]["Unit"];
         };
         /** @description Whether the load tester keeps up with its schedule. */
         KeepingUp: {
@@ -1488,8 +1615,12 @@ export interface components {
              */
             active_ns: number;
             capacity: components["schemas"]["CapacityView"] | null;
+            /** @description The id of the run that `current` shows; empty if no run has begun here. */
+            current: string;
             /** @description The condition of the service. */
             health: components["schemas"]["Health"];
+            /** @description Whether the reader may change something: their token has the right to steer, or none is needed. */
+            may_steer: boolean;
             /** @description Live nodes on the board; empty for a run that is not live. */
             nodes: components["schemas"]["NodeView"][];
             /**
@@ -1529,6 +1660,11 @@ export interface components {
             name: string;
             /** @description Its session; empty for a node that serves all sessions. */
             session: string;
+            /**
+             * Format: double
+             * @description Its share of its session's workers now, 0 to 1; null for one that takes no share.
+             */
+            share: number | null;
             /** @description Its state. */
             state: components["schemas"]["NodeState"];
             /** @description What it offers to its session now. */
@@ -2638,6 +2774,8 @@ export interface components {
             since_unix_ns: number;
             /** @description The state of its life. */
             state: components["schemas"]["PlanState"];
+            /** @description Why it runs nothing although it was started; empty if an agent has its run or can take it. */
+            waiting: string;
         };
         /** @description One chain of one profile, without abandoned iterations. */
         ProfileFigures: {
@@ -2710,6 +2848,11 @@ export interface components {
             /** @description Whether time passes. */
             state: components["schemas"]["ReplayState"];
         };
+        /**
+         * @description What the data shows of a rule.
+         * @enum {string}
+         */
+        RuleOutcome: "failed" | "held" | "may-be-noise" | "too-few-samples";
         /** @description The run, from the log's header. */
         Run: {
             /** @description The run's id; empty when no header has been seen. */
@@ -3823,6 +3966,8 @@ export interface components {
         };
         /** @description The answer of `GET /api/v1/sessions`. */
         Sessions: {
+            /** @description How an agent comes to these sessions. */
+            joining: components["schemas"]["Joining"];
             /**
              * @description The sessions on the board and those of the listed runs: first those without a run, then by their
              *     latest run, latest first.
@@ -4426,10 +4571,16 @@ export type Chain = components['schemas']['Chain'];
 export type ChainFigures = components['schemas']['ChainFigures'];
 export type ChainSeries = components['schemas']['ChainSeries'];
 export type ChallengeType = components['schemas']['ChallengeType'];
+export type ChangeScale = components['schemas']['ChangeScale'];
 export type ClockOffset = components['schemas']['ClockOffset'];
 export type CloneBody = components['schemas']['CloneBody'];
+export type ComparedChange = components['schemas']['ComparedChange'];
+export type ComparedRow = components['schemas']['ComparedRow'];
+export type Comparison = components['schemas']['Comparison'];
 export type ConnectionFigures = components['schemas']['ConnectionFigures'];
 export type Deleted = components['schemas']['Deleted'];
+export type Difference = components['schemas']['Difference'];
+export type DifferenceVerdict = components['schemas']['DifferenceVerdict'];
 export type Distortion = components['schemas']['Distortion'];
 export type DistributionCell = components['schemas']['DistributionCell'];
 export type DistributionView = components['schemas']['DistributionView'];
@@ -4446,7 +4597,9 @@ export type Health = components['schemas']['Health'];
 export type HitFigures = components['schemas']['HitFigures'];
 export type HitSource = components['schemas']['HitSource'];
 export type IssuedFigures = components['schemas']['IssuedFigures'];
+export type Joining = components['schemas']['Joining'];
 export type Journal = components['schemas']['Journal'];
+export type JudgedRule = components['schemas']['JudgedRule'];
 export type KeepingUp = components['schemas']['KeepingUp'];
 export type KnownMarkBy = components['schemas']['KnownMarkBy'];
 export type KnownMarkWhat = components['schemas']['KnownMarkWhat'];
@@ -4515,6 +4668,7 @@ export type Reach = components['schemas']['Reach'];
 export type ReplayPatch = components['schemas']['ReplayPatch'];
 export type ReplayState = components['schemas']['ReplayState'];
 export type ReplayView = components['schemas']['ReplayView'];
+export type RuleOutcome = components['schemas']['RuleOutcome'];
 export type Run = components['schemas']['Run'];
 export type RunEnd = components['schemas']['RunEnd'];
 export type RunEntry = components['schemas']['RunEntry'];
@@ -4559,6 +4713,76 @@ export type Warnings = components['schemas']['Warnings'];
 export type WindowView = components['schemas']['WindowView'];
 export type $defs = Record<string, never>;
 export interface operations {
+    compare_runs: {
+        parameters: {
+            query: {
+                /** @description The ids of the runs before, separated by commas */
+                before: string;
+                /** @description The ids of the runs after */
+                after: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Several runs on a side are pooled */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Comparison"];
+                };
+            };
+            /** @description A side has no run, or there are too many */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The token is missing or wrong: send `Authorization: Bearer TOKEN` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `Origin` is of another site, `Host` is a name that is not configured, or the token has only the right to look */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such run, or it cannot be read */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A run's log cannot be read */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     list_machines: {
         parameters: {
             query?: never;
@@ -5647,7 +5871,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such run, or this program makes no reports */
+            /** @description There is no such run, or its log is not here */
             404: {
                 headers: {
                     [name: string]: unknown;

@@ -1,44 +1,51 @@
 import { describe, expect, it } from "vitest";
 
-import { changeSaid, compared, wilson } from "./compare";
-import { live, NO_TIMING, series } from "./testing";
+import { changeOf, figuresOf, valueOf } from "./compare";
+import type { Comparison, Difference } from "./wire";
 
-function run(p95: number, ci: [number, number], failed = 0) {
-  const { snapshot } = live(series([100]));
-  snapshot.issued = { count: 1000, per_second: 10, response_time_ns: { ...NO_TIMING, n: 1000, p95, p95_ci: ci } };
-  snapshot.chains.certificate = { ...snapshot.chains.certificate, count: 1000, failed };
-  return snapshot;
-}
-const row = (rows: ReturnType<typeof compared>, name: string) => rows.find((row) => row.name === name) ?? expect.fail(`no row ${name}`);
+const difference = (of: Partial<Difference>): Difference => ({
+  chain: true,
+  name: "certificate",
+  method: "",
+  uri: "",
+  figure: "p95",
+  unit: "ns",
+  before: 4e6,
+  after: 5e6,
+  n_before: 1000,
+  n_after: 1000,
+  change: { scale: "relative", value: 0.25, low: 0.1, high: 0.4 },
+  verdict: "worse",
+  ...of,
+});
+const comparison = (differences: Difference[]): Comparison => ({ version: 1, before: ["a"], after: ["b"], warnings: [], differences, rules: [], about: "" });
+const all = { endpoints: true, differing: false };
 
-describe("two runs", () => {
-  it("differ in a percentile whose intervals do not overlap", () => {
-    const slower = compared(run(4e6, [3.9e6, 4.1e6]), run(5e6, [4.8e6, 5.2e6]));
-    expect(row(slower, "issuance p95")).toMatchObject({ before: "4.00\u00a0ms", after: "5.00\u00a0ms", differs: true, worse: true });
-    const same = compared(run(4e6, [3.5e6, 4.5e6]), run(4.2e6, [4e6, 4.4e6]));
-    expect(row(same, "issuance p95").differs).toBe(false);
+describe("runs side by side", () => {
+  const finalize = difference({ chain: false, name: "finalize", method: "POST", uri: "/finalize/{id}", verdict: "none-shown" });
+  const first = comparison([difference({}), finalize]);
+
+  it("have each figure once, with what one of the runs lacks left empty", () => {
+    const few = difference({ figure: "p99", before: null, after: 9e6, change: null, verdict: "too-few-samples" });
+    const rows = figuresOf([first, comparison([difference({ after: 3e6, verdict: "better" }), few])], all);
+    expect(rows.map(({ row, figure, before }) => [row, figure, before])).toEqual([
+      ["chain certificate", "p95", "4.00\u00a0ms"],
+      ["finalize /finalize/{id}", "p95", "4.00\u00a0ms"],
+      ["chain certificate", "p99", "–"],
+    ]);
+    expect(rows.map(({ after }) => after.map((row) => row?.verdict))).toEqual([["worse", "better"], ["none-shown", undefined], [undefined, "too-few-samples"]]);
   });
 
-  it("have no row for what neither has, and no judgement of what one lacks", () => {
-    const rows = compared(run(4e6, [3.9e6, 4.1e6]), live(series([100])).snapshot);
-    expect(rows.some(({ name }) => name === "revoke p50")).toBe(false);
-    expect(row(rows, "issuance p95")).toMatchObject({ after: "–", change: null, differs: null });
-  });
-
-  it("differ in their failures by more than chance", () => {
-    const ci: [number, number] = [4e6, 4e6];
-    expect(row(compared(run(4e6, ci, 10), run(4e6, ci, 12)), "failed chains").differs).toBe(false);
-    expect(row(compared(run(4e6, ci, 10), run(4e6, ci, 90)), "failed chains")).toMatchObject({ differs: true, worse: true });
+  it("can be only chains, and only what differs", () => {
+    expect(figuresOf([first], { ...all, endpoints: false }).map(({ row }) => row)).toEqual(["chain certificate"]);
+    expect(figuresOf([first], { ...all, differing: true }).map(({ row }) => row)).toEqual(["chain certificate"]);
+    expect(figuresOf([comparison([difference({ before: null, after: null })])], all)).toEqual([]);
   });
 });
 
-it("the interval of a proportion is within 0 and 1, and wide for few", () => {
-  expect(wilson(0, 0)).toEqual([0, 1]);
-  const [low, high] = wilson(0, 100);
-  expect(low).toBe(0);
-  expect(high).toBeCloseTo(0.037, 3);
-});
-
-it("a change has its sign", () => {
-  expect([0.1234, -0.5, 2.5, 0.0001, null].map(changeSaid)).toEqual(["+12.3\u00a0%", "−50.0\u00a0%", "+250\u00a0%", "0\u00a0%", "–"]);
+it("values and changes have their units and signs", () => {
+  expect([valueOf(null, "ns"), valueOf(2e9, "ns"), valueOf(0.051, "share"), valueOf(12, "per-second")]).toEqual(["–", "2.00\u00a0s", "5.1\u00a0%", "12.0/s"]);
+  expect(changeOf({ scale: "relative", value: 2.5, low: -0.1, high: 4 })).toEqual({ value: "+250\u00a0%", between: "−10.0 to +400" });
+  expect(changeOf({ scale: "difference", value: 0.0042, low: 0, high: 0.0084 })).toEqual({ value: "+0.42\u00a0pp", between: "0.00 to +0.84" });
+  expect(changeOf(null)).toEqual({ value: "–", between: "" });
 });

@@ -1,78 +1,92 @@
-// Two runs side by side: their main figures, and whether they differ. Pure.
-//
-// A difference counts where the 95 % intervals of the two figures do not overlap. Between runs there is more noise than
-// within one; `wec compare` pools several runs on a side.
+// Runs side by side, as the server compares them. Pure.
 
 import { count, duration, rate, share } from "./format";
-import { CHAINS, type Interval, type Snapshot, type Timing } from "./wire";
+import type { Comparison, Difference } from "./wire";
 
-export interface CompareRow {
-  name: string;
+/** One figure of one row, beside the same of each run that is compared. */
+export interface ComparedFigure {
+  id: string;
+  /** A chain, an endpoint, or what comes before them. */
+  row: string;
+  figure: string;
   before: string;
-  after: string;
-  /** After by before, minus 1; null where there is no such figure. */
-  change: number | null;
-  /** Null where it cannot be known. */
-  differs: boolean | null;
-  /** Whether the change is for the worse. */
-  worse: boolean;
+  /** In the order of the comparisons; undefined where one has no such row. */
+  after: readonly (Difference | undefined)[];
 }
 
-export function compared(before: Snapshot, after: Snapshot): CompareRow[] {
-  const plain = (name: string, of: (snapshot: Snapshot) => number | null, text: (value: number | null) => string, moreIsWorse: boolean): CompareRow => {
-    const [a, b] = [of(before), of(after)];
-    const change = changeOf(a, b);
-    return { name, before: text(a), after: text(b), change, differs: null, worse: change !== null && change !== 0 && change > 0 === moreIsWorse };
-  };
-  const proportion = (name: string, of: (snapshot: Snapshot) => [number, number]): CompareRow => {
-    const [[a, n], [b, m]] = [of(before), of(after)];
-    const [p, q] = [n === 0 ? null : a / n, m === 0 ? null : b / m];
-    const differs = p === null || q === null ? null : !overlap(wilson(a, n), wilson(b, m));
-    return { name, before: share(p), after: share(q), change: changeOf(p, q), differs, worse: (q ?? 0) > (p ?? 0) };
-  };
-  const chains = (key: "count" | "failed") => (snapshot: Snapshot) => CHAINS.reduce((sum, chain) => sum + snapshot.chains[chain][key], 0);
-  const times = (name: string, of: (snapshot: Snapshot) => Timing) =>
-    (["p50", "p95", "p99"] as const).flatMap((key): CompareRow[] => {
-      const [a, b] = [of(before), of(after)];
-      if (a[key] === null && b[key] === null) return [];
-      const [left, right] = [a[`${key}_ci`] as Interval | null, b[`${key}_ci`] as Interval | null];
-      const change = changeOf(a[key], b[key]);
-      const differs = left === null || right === null ? null : !overlap(left, right);
-      return [{ name: `${name} ${key}`, before: duration(a[key]), after: duration(b[key]), change, differs, worse: (change ?? 0) > 0 }];
-    });
-  return [
-    plain("issued, per second", ({ issued }) => issued.per_second, rate, false),
-    plain("certificates", ({ issued }) => issued.count, (value) => count(value ?? 0), false),
-    plain("requests, per second", ({ rps }) => rps, rate, false),
-    proportion("failed chains", (snapshot) => [chains("failed")(snapshot), chains("count")(snapshot)]),
-    proportion("failed requests", ({ requests_failed, requests }) => [requests_failed, requests]),
-    ...times("issuance", ({ issued }) => issued.response_time_ns),
-    ...CHAINS.flatMap((chain) => times(chain, (snapshot) => snapshot.chains[chain].response_time_ns)),
-  ];
+export interface ComparedFilter {
+  /** Also rows of endpoints. */
+  endpoints: boolean;
+  /** Only figures that differ beyond noise in one comparison. */
+  differing: boolean;
 }
 
-function changeOf(before: number | null, after: number | null): number | null {
-  return before === null || after === null || before === 0 ? null : after / before - 1;
+/** The figures of several comparisons with the same run before. What no run has is left out. */
+export function figuresOf(comparisons: readonly Comparison[], { endpoints, differing }: ComparedFilter): ComparedFigure[] {
+  const found = new Map<string, Difference[]>();
+  for (const [n, { differences }] of comparisons.entries()) {
+    for (const difference of differences) {
+      const id = `${nameOf(difference)} ${difference.figure}`;
+      const row = found.get(id) ?? [];
+      row[n] = difference;
+      found.set(id, row);
+    }
+  }
+  const figures = [...found].map(([id, row]): ComparedFigure => {
+    const after = comparisons.map((_, n) => row[n]);
+    const any = row.find((difference) => difference !== undefined);
+    const before = row.find((difference) => difference !== undefined && difference.before !== null) ?? any;
+    return { id, row: any === undefined ? "" : nameOf(any), figure: any === undefined ? "" : FIGURES[any.figure] ?? any.figure, before: before === undefined ? "–" : valueOf(before.before, before.unit), after };
+  });
+  return figures.filter(({ after }) => {
+    const there = after.filter((difference) => difference !== undefined);
+    const known = there.some((difference) => difference.before !== null || difference.after !== null);
+    const ofEndpoint = there.some(({ method }) => method !== "");
+    const differs = there.some(({ verdict }) => verdict === "better" || verdict === "worse");
+    return known && (endpoints || !ofEndpoint) && (!differing || differs);
+  });
 }
 
-function overlap([a, b]: readonly [number, number], [c, d]: readonly [number, number]): boolean {
-  return a <= d && c <= b;
+/** Figures whose name in the API is not their name for people. */
+const FIGURES: Readonly<Record<string, string>> = { rate: "a second" };
+
+/** The words for what the data shows. */
+export const VERDICTS: Readonly<Record<Difference["verdict"], string>> = {
+  better: "✓ better",
+  worse: "✗ worse",
+  "none-shown": "within noise",
+  "too-few-samples": "too few samples",
+};
+
+function nameOf({ chain, name, uri }: Difference): string {
+  return chain ? `chain ${name}` : `${name} ${uri}`.trim();
 }
 
-/** The Wilson interval of a proportion, 95 %. */
-export function wilson(of: number, n: number): [number, number] {
-  if (n === 0) return [0, 1];
-  const [z, p] = [1.96, of / n];
-  const middle = (p + z ** 2 / (2 * n)) / (1 + z ** 2 / n);
-  const reach = (z / (1 + z ** 2 / n)) * Math.sqrt((p * (1 - p)) / n + z ** 2 / (4 * n ** 2));
-  return [Math.max(0, middle - reach), Math.min(1, middle + reach)];
+export function valueOf(value: number | null, unit: Difference["unit"]): string {
+  if (value === null) return "–";
+  switch (unit) {
+    case "ns":
+      return duration(value);
+    case "share":
+      return share(value);
+    case "per-second":
+      return `${rate(value)}/s`;
+    case "count":
+      return count(value);
+  }
 }
 
-/** A change in words: `+12.3 %`. */
-export function changeSaid(change: number | null): string {
-  if (change === null) return "–";
-  const percent = 100 * change;
-  const size = Math.abs(percent);
-  if (size < 0.05) return "0\u00a0%";
-  return `${percent < 0 ? "−" : "+"}${size >= 100 ? Math.round(size) : size.toFixed(1)}\u00a0%`;
+type Change = NonNullable<Difference["change"]>;
+
+/** A change with its 95 % interval: `+12.3 %`, `+2.0 to +23.1 %`; shares change by percentage points. */
+export function changeOf(change: Change | null): { value: string; between: string } {
+  if (change === null) return { value: "–", between: "" };
+  const unit = change.scale === "relative" ? "%" : "pp";
+  return { value: `${percent(change.value, unit)}\u00a0${unit}`, between: `${percent(change.low, unit)} to ${percent(change.high, unit)}` };
+}
+
+function percent(value: number, unit: string): string {
+  const size = Math.abs(100 * value);
+  const text = unit === "pp" ? size.toFixed(2) : size >= 100 ? String(Math.round(size)) : size.toFixed(1);
+  return `${Number(text) === 0 ? "" : value < 0 ? "−" : "+"}${text}`;
 }

@@ -496,7 +496,8 @@ describe("the other tabs", () => {
     expect(await text("#runs tbody tr:nth-child(2)")).toMatch(/earlier\s+https:/);
 
     for (const box of await page.getByRole("checkbox", { name: /^Compare/ }).all()) await box.check();
-    await expect.poll(() => page.locator('[data-compare="failed chains"]').innerText(), POLL).toMatch(/%.*%/s);
+    await expect.poll(() => page.locator('[data-compare="all requests failed"]').innerText(), POLL).toMatch(/%.*pp/s);
+    expect(await text("#compare-attention")).toMatch(/goes on: its figures are those so far/);
     expect(await opened.violations()).toEqual([]);
     await page.getByRole("button", { name: "Close" }).click();
 

@@ -154,6 +154,13 @@ function wec(): string {
   return program;
 }
 
+/** What `wec` prints when it succeeds. */
+export function printed(args: string[], folder: string): string {
+  const { status, stdout, stderr } = spawnSync(wec(), args, { cwd: folder, encoding: "utf8" });
+  if (status !== 0) throw new Error(`wec ${args.join(" ")} ended with ${status}: ${stderr}`);
+  return stdout;
+}
+
 interface Started {
   program?: string;
   /** Variables beside those of this process. */

@@ -7,9 +7,9 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 import { positionOf } from "../src/replay";
-import { parseLive, type ReplayView, type WindowView } from "../src/wire";
+import { parseLive, type Comparison, type ReplayView, type WindowView } from "../src/wire";
 import { Opened, POLL } from "./browser";
-import { startFailing, startPebble, startReplay, startServe, type Demo } from "./demo";
+import { printed, startFailing, startPebble, startReplay, startServe, type Demo } from "./demo";
 
 const SECONDS = 20;
 const TOKEN = "a-token-of-the-test";
@@ -43,6 +43,16 @@ afterAll(async () => {
 
 const text = (selector: string) => opened.text(selector);
 const figure = (name: string) => opened.figure(name);
+
+/** A part of the run, of which the figures are compared while it goes on and after. */
+const PART = "tab=statistics&from=3&to=8";
+let livePart: string[][];
+
+/** All cells of the statistics of the part. */
+async function statistics(): Promise<string[][]> {
+  await expect.poll(() => page.locator("[data-part]").getAttribute("data-part"), POLL).toBe("part");
+  return page.locator("#statistics tbody tr").evaluateAll((rows) => rows.map((row) => [...row.children].map((cell) => cell.textContent?.trim() ?? "")));
+}
 
 /** The log of the run against the failing CA. */
 async function lastLog({ folder }: Demo) {
@@ -131,8 +141,20 @@ describe("the finished run, served from its log", () => {
 
   it("is compared with the run at Pebble, and differs", async () => {
     for (const box of await page.getByRole("checkbox", { name: /^Compare/ }).all()) await box.check();
-    await expect.poll(() => text('[data-compare="failed requests"]'), POLL).toMatch(/better|worse/);
+    await expect.poll(() => text('[data-compare="all requests failed"]'), POLL).toMatch(/pp\s.*(better|worse)/s);
+    // The load differs, so the runs may not be comparable.
+    expect(await text("#compare-attention")).toMatch(/Attention: plan\.scenarios\.default\.load\.\S+ differs: /);
     expect(await opened.violations()).toEqual([]);
+    // The address has the choice: another person sees the same.
+    const shown = await text("#compare tbody");
+    expect(new URL(page.url()).search).toMatch(/compare=/);
+    await page.reload();
+    await expect.poll(() => text("#compare tbody"), POLL).toBe(shown);
+    const [before = "", after = ""] = new URL(page.url()).searchParams.get("compare")?.split(",").sort() ?? [];
+    const compared = JSON.parse(await get(`comparison?before=${before}&after=${after}`)) as Comparison;
+    const files = await Promise.all([before, after].map(async (id) => join("results", (await readdir(join(run.folder, "results"))).find((name) => name.startsWith(id) && name.endsWith(".jsonl")) ?? "")));
+    const { differences, warnings } = JSON.parse(printed(["compare", "--json", ...files], run.folder)) as Comparison;
+    expect({ differences: compared.differences, warnings: compared.warnings }).toEqual({ differences, warnings });
     await page.locator("#compare").getByRole("button", { name: "Close" }).click();
   });
 

@@ -13,6 +13,7 @@
 //! computed in logarithms.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 use wec_figures::distribution::{may_be_named, nearest_rank, ranks_around};
 
 use crate::baseline::Sample;
@@ -32,8 +33,9 @@ pub(super) struct Estimate {
 }
 
 /// How a change is given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schema(as = ChangeScale)]
 pub enum Scale {
     /// As a share of the value before.
     Relative,
@@ -42,7 +44,8 @@ pub enum Scale {
 }
 
 /// A change with its 95 % interval.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, ToSchema)]
+#[schema(as = ComparedChange)]
 pub struct Change {
     /// How it is given.
     pub scale: Scale,

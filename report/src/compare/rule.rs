@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 use wec_record::threshold::{Metric, Of, Requests, Stat, TimeKind, Unit};
 
 use super::interval::{Change, Scale};
@@ -34,7 +35,7 @@ pub struct RuleMistake {
 }
 
 /// What the data shows of a rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RuleOutcome {
     /// It is worse by more than the margin, and that is not noise.
@@ -48,7 +49,8 @@ pub enum RuleOutcome {
 }
 
 /// A rule with what the data shows.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = JudgedRule)]
 pub struct Judged {
     /// The rule as written.
     pub rule: String,

@@ -6,7 +6,7 @@ use wec_figures::wording::{counted, duration as time_text, rate as rate_text};
 use wec_record::threshold::Unit;
 
 use super::interval::{Change, Scale};
-use super::{Comparison, Difference, Judged, RuleOutcome};
+use super::{Comparison, Difference, DifferenceVerdict, Judged, RuleOutcome};
 
 const HEAD: [&str; 7] = ["", "figure", "before", "after", "change", "95 % interval", ""];
 
@@ -42,7 +42,7 @@ impl Comparison {
             }
         }
         text.extend(table.lines().map(|line| line.trim_end().to_owned() + "\n"));
-        text + "\n" + &self.about() + "\n"
+        text + "\n" + &self.about + "\n"
     }
 
     /// For a pull request: the rules and the differences beyond noise; the other figures are folded.
@@ -69,7 +69,7 @@ impl Comparison {
         } else {
             text += &rows(&shown);
         }
-        text += &format!("{}\n\n", self.about());
+        text += &format!("{}\n\n", self.about);
         text += &format!(
             "<details><summary>The other {}</summary>\n\n{}</details>\n",
             counted(others.len() as u64, "figure", "figures"),
@@ -78,19 +78,19 @@ impl Comparison {
         let runs = |runs: &[String]| runs.iter().map(|run| code(run)).collect::<Vec<_>>().join(", ");
         text + &format!("\nBefore: {}. After: {}.\n", runs(&self.before), runs(&self.after))
     }
+}
 
-    /// The number of differences, and the number expected by chance alone.
-    fn about(&self) -> String {
-        let compared = self.differences.iter().filter_map(|difference| difference.change);
-        let (all, shown) = compared
-            .fold((0_u64, 0_u64), |(all, shown), change| (all + 1, shown + u64::from(change.is_shown())));
-        format!(
-            "{shown} of {} differ by more than their own noise, at 95 %: chance alone makes about {:.0} of them differ. \
-             A load that slows all chains at once makes intervals within one run too narrow: compare several runs a side.",
-            counted(all, "figure", "figures"),
-            0.05 * all as f64
-        )
-    }
+/// The number of differences, and the number expected by chance alone.
+pub(super) fn about(differences: &[Difference]) -> String {
+    let compared = differences.iter().filter_map(|difference| difference.change);
+    let (all, shown) =
+        compared.fold((0_u64, 0_u64), |(all, shown), change| (all + 1, shown + u64::from(change.is_shown())));
+    format!(
+        "{shown} of {} differ by more than their own noise, at 95 %: chance alone makes about {:.0} of them differ. \
+         A load that slows all chains at once makes intervals within one run too narrow: compare several runs a side.",
+        counted(all, "figure", "figures"),
+        0.05 * all as f64
+    )
 }
 
 fn rows(differences: &[&Difference]) -> String {
@@ -130,17 +130,17 @@ impl Difference {
         let key = &self.key;
         let name =
             if key.chain { format!("chain {}", key.name) } else { format!("{} {}", key.name, key.uri) };
+        let name = name.trim_end().to_owned();
         let value = |value: Option<f64>| value.map_or("–".to_owned(), |value| shown(value, self.unit));
-        let (change, interval, verdict) = match &self.change {
-            None => ("–".to_owned(), String::new(), "too few samples"),
-            Some(change) => {
-                let verdict = match (change.is_shown(), change.value > 0.0, self.unit) {
-                    (false, ..) => "no difference shown",
-                    (true, true, Unit::PerSecond) | (true, false, Unit::Ns | Unit::Share) => "better",
-                    (true, ..) => "WORSE",
-                };
-                (signed(change.value, change, self.unit), between(change, self.unit), verdict)
-            }
+        let (change, interval) = match &self.change {
+            None => ("–".to_owned(), String::new()),
+            Some(change) => (signed(change.value, change, self.unit), between(change, self.unit)),
+        };
+        let verdict = match self.verdict {
+            DifferenceVerdict::Better => "better",
+            DifferenceVerdict::Worse => "WORSE",
+            DifferenceVerdict::NoneShown => "no difference shown",
+            DifferenceVerdict::TooFewSamples => "too few samples",
         };
         [
             name,
