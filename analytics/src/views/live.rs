@@ -26,6 +26,12 @@ pub struct Live {
     /// The replay that the figures belong to; null without one. Then `now_unix_ns` is its clock.
     #[serde(default)]
     pub replay: Option<ReplayView>,
+    /// The id of the run that `current` shows; empty if no run has begun here.
+    #[serde(default)]
+    pub current: String,
+    /// Whether the reader may change something: their token has the right to steer, or none is needed.
+    #[serde(default)]
+    pub may_steer: bool,
     /// The session on the board; null when there is none yet, and for a run that is not live.
     pub session: Option<SessionView>,
     /// Live nodes on the board; empty for a run that is not live.

@@ -52,7 +52,7 @@ impl Guard {
                 holder.name
             )));
         }
-        Ok(Caller { name: holder.name.clone() })
+        Ok(Caller { name: holder.name.clone(), may_steer: holder.right == Right::Steer })
     }
 
     /// Another site can let its DNS name resolve to a loopback address, but the browser still sends that
@@ -137,10 +137,12 @@ impl Guard {
 }
 
 /// Who sent a request.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Caller {
     /// The name of its token; empty without one.
     pub(crate) name: String,
+    /// Whether it may change something.
+    pub(crate) may_steer: bool,
 }
 
 impl Default for Caller {

@@ -4,10 +4,10 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::{Extension, Json};
 use futures_util::{Stream, stream};
 use rand::RngExt;
 use tokio::sync::{OwnedSemaphorePermit, watch};
@@ -17,6 +17,7 @@ use wec_record::{Mark, Record};
 
 use super::Web;
 use super::error::{ApiError, ErrorBody, Refusals};
+use super::guard::Caller;
 use crate::clock::unix_now_ns;
 use crate::ingest::Ingest;
 use crate::runs::{CURRENT, Run, Shown};
@@ -56,7 +57,7 @@ impl Feed {
         Self { shown, ingest, board, capacity, boot: rand::rng().random() }
     }
 
-    /// The current data of a run, with the changes of the series since `seen`; `over` if no more will come. The board is
+    /// The current data of a run without what depends on the reader, with the changes of the series since `seen`; `over` if no more will come. The board is
     /// shown only for a live run: with the named session, or with the run's own.
     fn live(&self, run: &dyn Run, session: Option<&str>, seen: Option<Seen>, over: bool) -> (Live, Seen) {
         // Before its figures, so that the figures of a replay that has stopped are those at its position.
@@ -86,6 +87,8 @@ impl Feed {
             active_ns: run_ns.saturating_sub(paused_ns),
             source,
             replay,
+            current: String::new(),
+            may_steer: false,
             session: self.session_view(session, snapshot.state.workers).filter(|_| live),
             nodes: if live { self.nodes() } else { Vec::new() },
             health: self.shown.health(run, &self.ingest),
@@ -152,9 +155,11 @@ impl Feed {
 pub(super) async fn snapshot(
     State(web): State<Arc<Web>>,
     Path(id): Path<String>,
+    Extension(caller): Extension<Caller>,
 ) -> Result<Json<Live>, ApiError> {
     let run = web.run(&id).await?;
-    Ok(Json(web.feed.live(&*run, web.session_of(&id), None, false).0))
+    let (live, _) = web.feed.live(&*run, web.session_of(&id), None, false);
+    Ok(Json(web.for_reader(live, caller.may_steer)))
 }
 
 /// All figures every second, as Server-Sent Events
@@ -182,16 +187,23 @@ pub(super) async fn snapshot(
 pub(super) async fn live(
     State(web): State<Arc<Web>>,
     Path(id): Path<String>,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
     let seconds = web.seconds()?;
     let run = Some(web.run(&id).await?).filter(|_| id != CURRENT);
     let seen = headers.get("last-event-id").and_then(|id| Seen::parse(id.to_str().ok()?));
-    let watcher = Watcher { web, run, seen, seconds };
+    let watcher = Watcher { web, run, may_steer: caller.may_steer, seen, seconds };
     Ok(Sse::new(stream::unfold(watcher, Watcher::next)).keep_alive(KeepAlive::default()))
 }
 
 impl Web {
+    /// What a reader is shown.
+    fn for_reader(&self, live: Live, may_steer: bool) -> Live {
+        let current = self.runs.current().figures().snapshot(PERIOD).run.id.clone();
+        Live { current, may_steer, ..live }
+    }
+
     /// Counts one more page that watches, while its seconds exist.
     pub(super) fn seconds(&self) -> Result<Seconds, ApiError> {
         let permit = Arc::clone(&self.watchers).try_acquire_owned();
@@ -231,6 +243,7 @@ struct Watcher {
     web: Arc<Web>,
     /// None to watch the current run, whichever that is.
     run: Option<Arc<dyn Run>>,
+    may_steer: bool,
     seen: Option<Seen>,
     seconds: Seconds,
 }
@@ -244,6 +257,7 @@ impl Watcher {
         let over = self.seconds.over;
         let (live, seen) = self.web.feed.live(&*run, session, self.seen, over);
         self.seen = Some(seen);
+        let live = self.web.for_reader(live, self.may_steer);
         let event = Event::default().event(if over { "end" } else { "live" }).id(seen.id());
         let event = event.json_data(&live).expect("the live figures have string keys and finite numbers");
         Some((Ok(event), self))

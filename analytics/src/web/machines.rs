@@ -9,7 +9,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::{Stream, stream};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use wec_board::{ClockOffset, NodeKind, NodeState, Strength};
+use wec_board::{ClockOffset, NodeInfo, NodeKind, NodeState, Strength};
 use wec_node_stats::NodeStats;
 
 use super::Web;
@@ -35,6 +35,8 @@ pub struct Machine {
     pub state: NodeState,
     /// What it offers to its session now.
     pub strength: Strength,
+    /// Its share of its session's workers now, 0 to 1; null for one that takes no share.
+    pub share: Option<f64>,
     /// The version of its program; empty for one that does not tell it.
     pub version: String,
     /// Its session; empty for a node that serves all sessions.
@@ -100,6 +102,7 @@ impl Web {
         let nodes = self.board.nodes().borrow().clone();
         let processes = nodes.into_iter().map(|node| Machine {
             machine: node.stats.as_ref().and_then(|address| machines.remove(address)),
+            share: node.shares_load_of(&node.session).then(|| self.share(&node)),
             id: node.id,
             name: node.name,
             kind: node.kind,
@@ -110,5 +113,11 @@ impl Web {
             clock: node.clock,
         });
         Machines { machines: processes.collect() }
+    }
+
+    /// A node's share of its session's workers.
+    fn share(&self, node: &NodeInfo) -> f64 {
+        const OF: u32 = 1_000_000;
+        f64::from(self.board.shares(&node.session).borrow().workers(&node.id, OF)) / f64::from(OF)
     }
 }

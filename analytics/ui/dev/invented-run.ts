@@ -440,6 +440,8 @@ export class Run {
       run_ns: elapsed * SECOND,
       active_ns: elapsed * SECOND,
       source: "live",
+      current: "",
+      may_steer: true,
       replay: null,
       session: this.#session(),
       nodes: [

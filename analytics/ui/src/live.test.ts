@@ -117,7 +117,16 @@ describe("the subscription", () => {
   it("says that a token is wanted", async () => {
     const page = subscribe(() => Promise.resolve(new Response("", { status: 401 })));
     page.latest().fail(2);
-    await expect.poll(() => page.phases.at(-1)?.[1]).toMatch(/requires a token: open this page once as/);
+    await expect.poll(() => page.phases.at(-1)?.[1]).toMatch(/requires a token: reload this page to log in/);
+  });
+
+  it("does not try again for a run that does not exist", async () => {
+    const page = subscribe(() => Promise.resolve(new Response('{"error":"there is no run \\"x\\""}', { status: 404 })));
+    page.latest().fail(2);
+    await expect.poll(() => page.phases.at(-1)).toEqual(["missing", 'there is no run "x"']);
+    expect(page.timers.size).toBe(0);
+    page.subscription.retry();
+    expect(page.phases.at(-1)).toEqual(["connecting", ""]);
   });
 
   it("says why it cannot read an event, and shows nothing of it", () => {

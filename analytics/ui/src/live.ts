@@ -9,8 +9,9 @@ import { parseError, parseLive, type Live } from "./wire";
  * | live | events come | lost, ended |
  * | lost | the stream broke or sent nothing for too long; it is retried | live, ended |
  * | ended | the run is over, the figures are final | connecting, on request |
+ * | missing | there is no such run | connecting, on request |
  */
-export type Phase = "connecting" | "live" | "lost" | "ended";
+export type Phase = "connecting" | "live" | "lost" | "ended" | "missing";
 
 export interface Listener {
   /** New figures to show. */
@@ -44,6 +45,8 @@ export class Subscription {
   #timer = 0;
   #attempts = 0;
   #phase: Phase = "connecting";
+  /** Whether figures have come. */
+  #shown = false;
 
   /** `run` is the path of a run in the API. */
   constructor(
@@ -56,7 +59,7 @@ export class Subscription {
 
   /** Connects at once instead of after the wait, also after the end. */
   retry(): void {
-    if (this.#phase === "ended") this.#enter("connecting", "");
+    if (this.#phase === "ended" || this.#phase === "missing") this.#enter("connecting", "");
     this.#open();
   }
 
@@ -93,6 +96,7 @@ export class Subscription {
       return;
     }
     this.#attempts = 0;
+    this.#shown = true;
     this.listener.live(live);
     this.#enter(phase, "");
     if (phase === "ended") this.close();
@@ -120,7 +124,10 @@ export class Subscription {
       const response = await this.ground.fetch(`${this.run}/snapshot`);
       if (this.#phase !== "lost") return;
       if (response.status === 401) {
-        this.#enter("lost", "analytics requires a token: open this page once as /?token=TOKEN");
+        this.#enter("lost", "analytics requires a token: reload this page to log in");
+      } else if (response.status === 404 && !this.#shown) {
+        this.close();
+        this.#enter("missing", parseError(await response.text()) ?? "there is no such run");
       } else if (!response.ok) {
         this.#enter("lost", parseError(await response.text()) ?? `analytics answered ${response.status}`);
       }

@@ -101,6 +101,8 @@ export function live(series: Series): Live {
     run_ns: 5e9,
     active_ns: 5e9,
     source: "live",
+    current: "",
+    may_steer: true,
     replay: null,
     session: {
       id: "demo",

@@ -6,6 +6,7 @@ import { pathOf, type Period } from "./address";
 import { Subscription, type Phase } from "./live";
 import { axisOf, chosen, partOf, zoomed, type RunTimes } from "./period";
 import { phaseOf } from "./replay";
+import { rights } from "./rights.svelte";
 import { router } from "./router.svelte";
 import { between, merge, recent, stretch, type Columns } from "./series";
 import { parseError, type Live, type WindowView } from "./wire";
@@ -71,6 +72,7 @@ export class RunView {
       live: (next) => {
         this.columns = merge(this.columns, next.series);
         this.live = next;
+        rights.steer = next.may_steer;
       },
       phase: (next, reason) => {
         this.connection = next;

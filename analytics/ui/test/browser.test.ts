@@ -430,7 +430,7 @@ describe("the other tabs", () => {
   it("list the nodes, and a machine can be expected and forgotten", async () => {
     await opened.tab("Nodes");
     await expect.poll(() => page.locator('#processes [data-process="requester"]').count(), POLL).toBe(1);
-    expect(await text('#processes [data-process="requester"]')).toMatch(/\d+\.\d+\.\d+[\s\S]*\d\s(µs|ms|s)\s/);
+    expect(await text('#processes [data-process="requester"]')).toMatch(/\d+\.\d+\.\d+[\s\S]*100\s%[\s\S]*\d\s(µs|ms|s)\s/);
     await page.getByLabel("Name of a machine that is expected").fill("bench-9");
     await page.getByRole("button", { name: "Expect it" }).click();
     await expect.poll(() => text('[data-agent="bench-9"]'), POLL).toMatch(/expected/);

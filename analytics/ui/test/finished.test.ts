@@ -77,6 +77,16 @@ describe("a CA that fails", () => {
     expect(await opened.violations()).toEqual([]);
   });
 
+  it("has the figures of a part while it goes on", async () => {
+    const { snapshot: now } = parseLive(await (await page.request.get(new URL("api/v1/runs/current/snapshot", run.page).href)).text());
+    // The log has what ended in the part a second later.
+    await expect.poll(async () => parseLive(await (await page.request.get(new URL("api/v1/runs/current/snapshot", run.page).href)).text()).run_ns, POLL).toBeGreaterThan(10e9);
+    await page.goto(new URL(`?run=${now.run.id}&${PART}`, run.page).href);
+    livePart = await statistics();
+    expect(livePart.length).toBeGreaterThan(10);
+    await page.goto(run.page.href);
+  });
+
   it("has its run on the page until it ends", async () => {
     expect(await run.ended).not.toBe(0);
     await expect.poll(() => text("header"), POLL).toMatch(/finished|connection lost/);
@@ -198,8 +208,9 @@ describe("the finished run, served from its log", () => {
   });
 
   it("has the figures of a part, to the digit", async () => {
-    await page.goto(new URL(`?run=${id}&tab=statistics&from=3&to=8`, served.page).href);
+    await page.goto(new URL(`?run=${id}&${PART}`, served.page).href);
     const part = JSON.parse(await get(`runs/${id}/window?from_ns=3000000000&to_ns=8000000000`)) as WindowView;
+    expect(await statistics()).toEqual(livePart);
     const shown = page.locator('#statistics tr[data-row="all requests"] td').first();
     await expect.poll(async () => Number((await shown.innerText()).replace(/\D/g, "")), POLL).toBe(part.snapshot.requests);
     await opened.tab("Failures");
