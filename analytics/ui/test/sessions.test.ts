@@ -73,7 +73,7 @@ describe("a page whose process has the board in its memory", () => {
   });
 
   it("says so, and starts nothing", async () => {
-    await expect.poll(() => opened.text("#no-agent"), POLL).toMatch(/no agent can join.*wec analytics --board/);
+    await expect.poll(() => opened.text("#no-agent"), POLL).toMatch(/^No agent can join.*wec analytics --board/);
     await createAndStart();
     expect(await page.getByRole("button", { name: "Create and start" }).isDisabled()).toBe(true);
     await page.getByRole("button", { name: "Create", exact: true }).click();
