@@ -435,7 +435,7 @@ describe("the other tabs", () => {
     await page.getByRole("button", { name: "Expect it" }).click();
     await expect.poll(() => text('[data-agent="bench-9"]'), POLL).toMatch(/expected/);
     await page.getByRole("button", { name: "Deactivate bench-9" }).click();
-    await expect.poll(() => page.getByRole("button", { name: "Activate bench-9" }).count(), POLL).toBe(1);
+    await expect.poll(() => page.getByRole("button", { name: "Activate bench-9", exact: true }).count(), POLL).toBe(1);
     await page.getByRole("button", { name: "Forget bench-9" }).click();
     await expect.poll(() => page.locator('[data-agent="bench-9"]').count(), POLL).toBe(0);
     // The button is gone; the focus is where it was.
