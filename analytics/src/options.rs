@@ -8,15 +8,14 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use tokio_util::sync::CancellationToken;
 use wec_board::{Board, BoardUrl, NodeId, NodeInfo, NodeKind, NodeState, SessionState};
-use wec_consumer::{ConsumerListener, notify};
+use wec_consumer::ConsumerListener;
 use wec_figures::outcome::{broken_thresholds, nothing_succeeded};
 use wec_figures::snapshot::Snapshot;
 use wec_node_stats::NodeStatsOptions;
 use wec_pki::TlsOptions;
 use wec_startup::{Access, Exit, TextStyle, Token, Undisclosed, parse_session_id, say, show};
 
-use crate::notice::notice;
-use crate::runs::{ConsumerOptions, LogPlace};
+use crate::runs::{ConsumerOptions, LogPlace, Notices};
 use crate::service::{Analytics, Config, Finished};
 use crate::summary::summary_table;
 
@@ -64,8 +63,8 @@ pub struct Options {
     #[command(flatten)]
     consumer: ConsumerListener,
     /// A further host name for requests to the page; may be repeated
-    #[arg(long = "allow-host", env = "WEC_PAGE_HOSTS", value_name = "NAME", value_delimiter = ',', help_heading = LISTENERS)]
-    allow_hosts: Vec<String>,
+    #[arg(long, alias = "allow-host", env = "WEC_PAGE_HOSTS", value_name = "NAME", value_delimiter = ',', help_heading = LISTENERS)]
+    page_host: Vec<String>,
     /// Token for people and requesters, required beyond loopback; prefer the environment, because other
     /// users can read the command line
     #[arg(long, env = "WEC_TOKEN", value_name = "SECRET", hide_env_values = true, value_parser = Token::parse, help_heading = LISTENERS)]
@@ -105,7 +104,8 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<Ex
     if let Some(consumer) = &consumer {
         show(format_args!("consumer on http://{}/", consumer.address()));
     }
-    let webhook = options.consumers.exporters.report_to.webhook.clone();
+    let listens = (options.listen, options.tls.tls_ca.is_some());
+    let notices = Notices::start(&options.consumers.exporters.report_to, listens);
     let stats = options.node_stats.start(&options.tls, tls.as_ref()).await?.map(Arc::new);
     if let Some(stats) = &stats {
         stats.follow(&board);
@@ -115,10 +115,10 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<Ex
         web: Some(options.listen),
         grpc: Some(options.grpc_listen),
         session: options.session.clone(),
-        consumers: options.consumers,
+        consumers: ConsumerOptions { notices: notices.clone(), ..options.consumers },
         token: options.token,
         holders,
-        allowed_hosts: options.allow_hosts,
+        allowed_hosts: options.page_host,
         opens_with: None,
         node_stats: stats.clone(),
         tls,
@@ -144,6 +144,9 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<Ex
         () = run_over(&analytics, &board, &options.session), if options.once => {}
     }
     let Finished { snapshot, health } = analytics.finish().await;
+    if let Some(notices) = notices {
+        notices.finish().await;
+    }
     if let Some(consumer) = consumer {
         // After the last report of our own run.
         consumer.finish().await;
@@ -158,11 +161,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<Ex
     if let Some(error) = health.log_error {
         bail!("the log is not complete, but the summary above is: {error}");
     }
-    let exit = verdict(&snapshot);
-    if let Some(webhook) = webhook {
-        notify(&webhook, &notice(&snapshot, exit, &health.log)).await;
-    }
-    Ok(exit)
+    Ok(verdict(&snapshot))
 }
 
 /// How often to check whether the run is over.

@@ -1,14 +1,16 @@
 //! `wec serve`: shows the runs of a folder in the page, without a run of its own.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
 use tokio_util::sync::CancellationToken;
 use wec_board::Board;
 use wec_startup::{Exit, Token, show};
 
-use crate::runs::{ConsumerOptions, IndexPlace, LogPlace, RecordedRun, check_index};
+use crate::log::LogError;
+use crate::runs::{Catalogue, ConsumerOptions, IndexPlace, LogPlace, RecordedRun, check_index};
 use crate::service::{Analytics, Config, Replay, Showing};
 
 /// Shows the runs of a folder in the page.
@@ -24,8 +26,8 @@ pub struct ServeOptions {
     #[arg(long, env = "WEC_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8089")]
     listen: SocketAddr,
     /// A further host name for requests to the page; may be repeated
-    #[arg(long = "allow-host", env = "WEC_PAGE_HOSTS", value_name = "NAME", value_delimiter = ',')]
-    allow_hosts: Vec<String>,
+    #[arg(long, alias = "allow-host", env = "WEC_PAGE_HOSTS", value_name = "NAME", value_delimiter = ',')]
+    page_host: Vec<String>,
     /// Token for the page, required beyond loopback; prefer the environment, because other
     /// users can read the command line
     #[arg(long, env = "WEC_TOKEN", value_name = "SECRET", hide_env_values = true, value_parser = Token::parse)]
@@ -51,7 +53,7 @@ pub async fn serve(options: ServeOptions, stop: CancellationToken) -> anyhow::Re
     let page = ServedPage {
         folder: options.folder,
         listen: options.listen,
-        allowed_hosts: options.allow_hosts,
+        allowed_hosts: options.page_host,
         token: options.token,
         opens_with: None,
     };
@@ -62,6 +64,25 @@ pub async fn serve(options: ServeOptions, stop: CancellationToken) -> anyhow::Re
     stop.cancelled().await;
     analytics.finish().await;
     Ok(Exit::Passed)
+}
+
+/// Requests of a run from which on its index is written at its end: without one, its page would open only after about a
+/// second.
+const LONG_RUN: u64 = 500_000;
+
+/// Where the index of a run with this number of requests is written at its end: beside its log, or for a short run
+/// nowhere.
+pub const fn index_at_end(requests: u64) -> IndexPlace {
+    if requests < LONG_RUN { IndexPlace::Nowhere } else { IndexPlace::Beside }
+}
+
+/// Writes the index of a run that has ended beside its log in this folder. Reads the log.
+///
+/// # Errors
+/// When the run has no log there, or it cannot be read.
+pub fn write_index(folder: &Path, run: &str) -> Result<(), LogError> {
+    let place = LogPlace::Folder(folder.to_owned());
+    Catalogue::new(place, IndexPlace::Beside, Arc::default()).open_with(run)
 }
 
 /// A page over a folder of logs.
@@ -88,7 +109,7 @@ impl ServedPage {
         self.start_showing(Showing::default()).await
     }
 
-    /// The same, with indexes of the runs that are opened.
+    /// The same, with indexes of the runs that are opened. That of the run to show first is written anew.
     ///
     /// # Errors
     /// As [`ServedPage::start`].

@@ -136,7 +136,8 @@ impl Analytics {
     /// # Errors
     /// When it cannot listen on an address, or an address beyond loopback has no token.
     pub async fn start(config: Config, board: Board) -> Result<Self, StartError> {
-        Self::start_showing(config, board, Showing::default()).await
+        // Whoever may write the logs may write the indexes of earlier ones that are opened in the page.
+        Self::start_showing(config, board, Showing { replay: None, index: IndexPlace::Beside }).await
     }
 
     /// The same; with a replay, its run is shown and no other.

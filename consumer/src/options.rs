@@ -31,6 +31,9 @@ pub struct ClientOptions {
     /// Post a notice at the end of the run to this URL, as JSON that Slack reads (docs/exports.md)
     #[arg(long, env = "WEC_WEBHOOK", hide_env_values = true, hide_short_help = true, value_name = "URL", value_parser = Undisclosed(Endpoint::parse), help_heading = EXPORT)]
     pub webhook: Option<Endpoint>,
+    /// The address by which others open the page, such as https://load.example.com/, for the link in the notice
+    #[arg(long, env = "WEC_PAGE_URL", hide_env_values = true, hide_short_help = true, value_name = "URL", value_parser = Undisclosed(Endpoint::parse), help_heading = EXPORT)]
+    pub page_url: Option<Endpoint>,
 }
 
 impl ClientOptions {

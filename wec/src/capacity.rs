@@ -55,14 +55,15 @@ pub(crate) async fn capacity(options: Options, stop: Stop) -> anyhow::Result<Exi
     let exit = exit(&findings, plan.plain.strict, &stop);
     let told = Report { search: &search, plan: &plan, findings: &findings, ended: &ended, exit };
     let text = |style: TextStyle| told.text(style);
-    output.leave("what was found", || told.junit(), &ended.log, text, &told.json())?;
+    let left = output.leave("what was found", || told.junit(), &ended.log, text, &told.json());
     if let Some(webhook) = &output.exporters.report_to.webhook {
         let text = text(TextStyle::default());
         let answer = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
         let target = &ended.snapshot.run.target;
-        wec_consumer::notify(webhook, &format!("wec capacity: {target}\n{answer}\nlog: {}", ended.log)).await;
+        let details = ended.details(&left, &output, &stop);
+        wec_consumer::notify(webhook, &details.notice("wec capacity", target, [answer.to_owned()])).await;
     }
-    ended.conclude(&output, &stop).await?;
+    ended.conclude(left, &output, &stop).await?;
     Ok(exit)
 }
 

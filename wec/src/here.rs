@@ -13,8 +13,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wec_acme::Clock;
 use wec_analytics::{
-    Analytics, ConsumerOptions, Finished, Ingest, LogPlace, Snapshot, broken_thresholds, counted,
-    nothing_succeeded, notice, summary_table,
+    Analytics, ConsumerOptions, Finished, IndexPlace, Ingest, LogPlace, NoticeDetails, Snapshot,
+    broken_thresholds, counted, index_at_end, nothing_succeeded, notice, page_link, summary_table,
 };
 use wec_board::{Board, NodeId, Session, SessionState, Versioned};
 use wec_challenge_server::{Addresses, ChallengeServer, Config as ChallengeConfig, Hits, deliver};
@@ -30,7 +30,7 @@ use wec_startup::{Exit, Stop, TextStyle, node_name, say, told};
 use wec_store::{ChallengeWriter, MemoryChallenges};
 
 use crate::junit::{self, TestRun};
-use crate::kept_page::KeptPage;
+use crate::kept_page::{KeptPage, write_index_of};
 use crate::output::{OutputOptions, Page};
 use crate::progress::{self, Progress};
 
@@ -98,15 +98,16 @@ async fn run_and_conclude(
         None => TestRun::Ran(snapshot, nothing.as_deref()),
     };
     let text = |style: TextStyle| summary_table(snapshot, style) + &style.wrapped(remark, 0);
-    output.leave("the summary", || junit::junit(&told), &ended.log, text, snapshot)?;
+    let left = output.leave("the summary", || junit::junit(&told), &ended.log, text, snapshot);
     let exit = verdict(snapshot, nothing.as_deref(), none);
     if nothing.is_some() && none.is_none() {
         say(format_args!("step by step: {}", doctor_command(&plan)));
     }
     if let Some(webhook) = &output.exporters.report_to.webhook {
-        wec_consumer::notify(webhook, &notice(snapshot, exit, &ended.log)).await;
+        let details = ended.details(&left, &output, &stop);
+        wec_consumer::notify(webhook, &notice(snapshot, exit, &details)).await;
     }
-    ended.conclude(&output, &stop).await?;
+    ended.conclude(left, &output, &stop).await?;
     Ok(exit)
 }
 
@@ -170,21 +171,47 @@ impl Ended {
         }
     }
 
-    /// Warns of what is missing in the figures, after they have been reported, and keeps the page.
+    /// What a notice of the run has beside its figures. `left` is whether they could be written.
+    pub(crate) fn details(
+        &self,
+        left: &anyhow::Result<()>,
+        output: &OutputOptions,
+        stop: &Stop,
+    ) -> NoticeDetails {
+        let log_error = || Some(format!("the log is not complete: {}", self.log_error.as_ref()?));
+        let error = left.as_ref().err().or(self.state.as_ref().err()).map(told).or_else(log_error);
+        let stays = self.page.filter(|_| output.keeps_page() && !stop.by_signal());
+        let named = output.exporters.report_to.page_url.as_ref().map(|page| page.url());
+        let page = page_link(named, stays.map(|address| (address, false)), &self.snapshot.run.id);
+        NoticeDetails { error, log: self.log.clone(), page }
+    }
+
+    /// Warns of what is missing in the figures, after they have been reported, and keeps the page. `left` is whether they
+    /// could be written.
     ///
     /// # Errors
-    /// When the state or the log is not complete.
-    pub(crate) async fn conclude(self, output: &OutputOptions, stop: &Stop) -> anyhow::Result<()> {
-        let kept = self.page.filter(|_| output.keeps_page()).map(|address| KeptPage {
-            address,
-            folder: output.log_dir.clone(),
-            run: self.snapshot.run.id.clone(),
-        });
-        self.check()?;
-        if let Some(page) = kept {
-            page.keep(stop).await;
+    /// When the figures could not be written, or the state or the log is not complete.
+    pub(crate) async fn conclude(
+        self,
+        left: anyhow::Result<()>,
+        output: &OutputOptions,
+        stop: &Stop,
+    ) -> anyhow::Result<()> {
+        let (folder, run) = (output.log_dir.clone(), self.snapshot.run.id.clone());
+        let index = index_at_end(self.snapshot.requests);
+        let page = self.page.filter(|_| output.keeps_page() && !stop.by_signal());
+        let complete = left.and(self.check());
+        if let Some(address) = page {
+            // The error itself follows at the end of the process.
+            if let Err(error) = &complete {
+                say(format_args!("warning: {}", told(error)));
+            }
+            let page_host = output.page_host.clone();
+            KeptPage { address, folder, run, index, page_host }.keep(stop).await;
+        } else if complete.is_ok() && index != IndexPlace::Nowhere {
+            write_index_of(folder, run, stop).await;
         }
-        Ok(())
+        complete
     }
 
     fn check(self) -> anyhow::Result<()> {
@@ -425,9 +452,10 @@ async fn start_analytics(
             // Those of the run are in its plan.
             thresholds: Vec::new(),
             reporters: None,
+            notices: None,
         },
         token: std::env::var("WEC_TOKEN").ok().and_then(wec_analytics::Token::new),
-        allowed_hosts: Vec::new(),
+        allowed_hosts: output.page_host.clone(),
         opens_with: None,
         node_stats: None,
         holders: Vec::new(),

@@ -303,6 +303,25 @@ mod tests {
         }
     }
 
+    /// Access by a host name is refused with the advice to give it.
+    #[test]
+    fn every_command_with_a_page_takes_further_host_names_for_it() {
+        let mut all = Cli::command();
+        all.build();
+        let of_page = |arg: &clap::Arg| {
+            arg.get_env().is_some_and(|name| name == "WEC_LISTEN" || name == "WEC_ANALYTICS_LISTEN")
+        };
+        let takes = |arg: &clap::Arg| {
+            arg.get_long() == Some("page-host") && arg.get_env().is_some_and(|name| name == "WEC_PAGE_HOSTS")
+        };
+        let mut pages = 0;
+        for command in all.get_subcommands().filter(|command| command.get_arguments().any(of_page)) {
+            assert!(command.get_arguments().any(takes), "{}", command.get_name());
+            pages += 1;
+        }
+        assert!(pages > 8, "{pages}");
+    }
+
     #[test]
     fn every_command_takes_the_flags_of_logging() {
         let mut all = Cli::command();

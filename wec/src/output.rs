@@ -29,6 +29,9 @@ pub(crate) struct OutputOptions {
     /// Serve the page after the run until Ctrl-C: on or off [default: on in a terminal]
     #[arg(long, value_name = "on|off", env = "WEC_KEEP_PAGE", hide_env_values = true, value_parser = on_or_off, help_heading = HEADING, hide_short_help = true)]
     pub(crate) keep_page: Option<bool>,
+    /// A further host name for requests to the page; may be repeated
+    #[arg(long, value_name = "NAME", env = "WEC_PAGE_HOSTS", hide_env_values = true, value_delimiter = ',', help_heading = HEADING, hide_short_help = true)]
+    pub(crate) page_host: Vec<String>,
     /// Folder of the result log, one file for each run
     #[arg(long, value_name = "DIR", env = "WEC_LOG_DIR", hide_env_values = true, default_value = "results", help_heading = HEADING)]
     pub(crate) log_dir: PathBuf,

@@ -36,16 +36,6 @@ pub(crate) struct Options {
     /// Refuse a log that is not complete
     #[arg(long, help_heading = HEADING)]
     strict: bool,
-    /// A further host name for requests to the page; may be repeated
-    #[arg(
-        long = "page-host",
-        env = "WEC_PAGE_HOSTS",
-        hide_env_values = true,
-        value_name = "NAME",
-        value_delimiter = ',',
-        help_heading = HEADING
-    )]
-    page_hosts: Vec<String>,
     #[command(flatten)]
     flags: Flags<Drive>,
     #[command(flatten)]
@@ -58,7 +48,7 @@ fn speed(text: &str) -> Result<f64, String> {
 }
 
 pub(crate) async fn replay(options: Options, stop: Stop) -> anyhow::Result<Exit> {
-    let Options { logs, speed, drive, strict, page_hosts, flags, output } = options;
+    let Options { logs, speed, drive, strict, flags, output } = options;
     if let Some(directory) = drive {
         let recorded = drive::Recorded { logs, strict, directory, speed: speed.unwrap_or(1.0) };
         return drive::drive(recorded, flags, output, stop).await;
@@ -74,7 +64,7 @@ pub(crate) async fn replay(options: Options, stop: Stop) -> anyhow::Result<Exit>
     let recorded = recorded.context("reading the log")??;
     tell(&recorded.problems(), strict)?;
     let run = recorded.id();
-    let analytics = page(recorded, speed, output.listen, page_hosts).await?;
+    let analytics = page(recorded, speed, output.listen, output.page_host).await?;
     if let Some(address) = analytics.web_addr() {
         show(format_args!("replay of run {run} on http://{address}/ until Ctrl-C"));
     }

@@ -134,9 +134,14 @@ impl Catalogue {
 
     /// The run that is shown by default.
     pub(crate) fn current(&self) -> Arc<dyn Run> {
-        if let Some(replayed) = &self.replayed {
-            return Arc::clone(replayed) as _;
+        match &self.replayed {
+            Some(replayed) => Arc::clone(replayed) as _,
+            None => self.latest(),
         }
+    }
+
+    /// The run of this process: the live one, or the one that is shown after its end.
+    pub(crate) fn latest(&self) -> Arc<dyn Run> {
         let live = self.shown.current();
         match &self.first {
             Some(first) if live.figures().lock().header().is_none() => Arc::clone(first),
@@ -149,11 +154,36 @@ impl Catalogue {
     /// # Errors
     /// When its log cannot be read or does not exist.
     pub(crate) fn open_with(&mut self, id: &str) -> Result<(), LogError> {
-        let found = self.read(id)?;
-        let path = self.place.path_of(id, LogFormat::default())?;
-        let none = LogError::Io { what: "open", path, source: io::ErrorKind::NotFound.into() };
-        self.first = Some(found.ok_or(none)?.run());
+        let Some(RunFiles { files, .. }) = self.runs().remove(id) else {
+            self.refused(id)?;
+            let path = self.place.path_of(id, LogFormat::default())?;
+            return Err(LogError::Io { what: "open", path, source: io::ErrorKind::NotFound.into() });
+        };
+        // Its counts are shown, too, which an index does not have.
+        let (index, aggregate) = RunIndex::renew(&files, &self.index)?;
+        let first = self.logged(id, files, index, Some(aggregate));
+        lock(&self.kept).push_front(Kept::Logged(Arc::clone(&first)));
+        self.first = Some(first);
         Ok(())
+    }
+
+    fn logged(
+        &self,
+        id: &str,
+        files: Vec<LogFile>,
+        index: RunIndex,
+        aggregate: Option<Aggregate>,
+    ) -> Arc<LoggedRun> {
+        self.note(id, &files, Some(end(&index.head.snapshot, false)));
+        let number = self.shown.number();
+        let figures = match aggregate {
+            Some(aggregate) => Figures::new(number, aggregate),
+            None => {
+                let Head { snapshot, series, observed, .. } = index.head.clone();
+                Figures::fixed(number, snapshot, series, observed)
+            }
+        };
+        Arc::new(LoggedRun { id: id.to_owned(), files, figures: Arc::new(figures), index })
     }
 
     /// The run with that id; none if there is none.
@@ -212,17 +242,7 @@ impl Catalogue {
             Kept::Followed(followed)
         } else {
             let (index, aggregate) = RunIndex::open(&files, &self.index)?;
-            self.note(id, &files, Some(end(&index.head.snapshot, false)));
-            let number = self.shown.number();
-            let figures = match aggregate {
-                Some(aggregate) => Figures::new(number, aggregate),
-                None => {
-                    let Head { snapshot, series, observed, .. } = index.head.clone();
-                    Figures::fixed(number, snapshot, series, observed)
-                }
-            };
-            let figures = Arc::new(figures);
-            Kept::Logged(Arc::new(LoggedRun { id: id.to_owned(), files, figures, index }))
+            Kept::Logged(self.logged(id, files, index, aggregate))
         };
         let mut all = lock(&self.kept);
         all.retain(|other| other.id() != id);

@@ -4,6 +4,7 @@
 //! row into [`ExporterOptions`]. `wec run` and `wec analytics` then have its flags. A `RecordConsumer` must not
 //! block: one thread processes the records of all runs.
 
+mod noticed;
 mod observed;
 mod otlp;
 mod recorded_reports;
@@ -11,6 +12,7 @@ mod reported;
 mod run_reports;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -23,10 +25,14 @@ use super::{LiveRun, Shown};
 use crate::consume::RecordConsumer;
 use crate::ingest::Ingest;
 
+pub(crate) use self::noticed::Notices;
 use self::otlp::OtlpOptions;
 pub use self::recorded_reports::read_reports;
 pub(crate) use self::reported::Reporters;
 pub(crate) use self::run_reports::RunReports;
+
+/// A run that was stopped gets its last results within this time.
+const LAST_RESULTS: Duration = Duration::from_secs(10);
 
 /// Options of the consumers of each run.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -49,6 +55,9 @@ pub struct ConsumerOptions {
     /// Set when the service starts.
     #[arg(skip)]
     pub reporters: Option<Reporters>,
+    /// Set by a service that posts a notice of each run; other commands post one about their only run.
+    #[arg(skip)]
+    pub notices: Option<Notices>,
 }
 
 /// Options of all exporters, for every command that has analytics in its process.
@@ -89,9 +98,11 @@ impl ExporterOptions {
 impl ConsumerOptions {
     /// The consumers of a run without its log, which comes first and decides what is acknowledged.
     pub(crate) fn consumers(&self, run: &Arc<LiveRun>) -> Vec<Box<dyn RecordConsumer>> {
-        match &self.reporters {
-            Some(reporters) => vec![Box::new(reporters.report(Arc::clone(run)))],
-            None => vec![Box::new(Arc::clone(run))],
-        }
+        let counting: Box<dyn RecordConsumer> = match &self.reporters {
+            Some(reporters) => Box::new(reporters.report(Arc::clone(run))),
+            None => Box::new(Arc::clone(run)),
+        };
+        let noticed = self.notices.as_ref().map(|notices| Box::new(notices.of(Arc::clone(run))) as _);
+        [counting].into_iter().chain(noticed).collect()
     }
 }

@@ -11,7 +11,7 @@ mod names;
 mod parts;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -75,16 +75,37 @@ impl RunIndex {
             found.head.health.log = named(&paths);
             return Ok((found, None));
         }
-        let (index, aggregate) = Self::make(&paths, files.clone().unwrap_or_default())?;
-        if let (Some(file), Some(_)) = (&file, files)
+        let (index, aggregate) = Self::make_and_store(&paths, file.as_deref(), files)?;
+        Ok((index, Some(aggregate)))
+    }
+
+    /// A new index of a run with these log files, and the figures that were made for it. It is written.
+    ///
+    /// # Errors
+    /// When a log cannot be read.
+    pub(super) fn renew(logs: &[LogFile], place: &IndexPlace) -> Result<(Self, Aggregate), LogError> {
+        let paths: Vec<_> = logs.iter().map(|log| log.path.clone()).collect();
+        let file = place.file_of(&paths);
+        let files = file.as_ref().and_then(|_| file::identify(logs));
+        Self::make_and_store(&paths, file.as_deref(), files)
+    }
+
+    fn make_and_store(
+        paths: &[PathBuf],
+        file: Option<&Path>,
+        files: Option<Vec<IndexedFile>>,
+    ) -> Result<(Self, Aggregate), LogError> {
+        let stored = file.filter(|_| files.is_some());
+        let (index, aggregate) = Self::make(paths, files.unwrap_or_default())?;
+        if let Some(file) = stored
             && let Err(error) = file::store(&index, file)
         {
             tracing::warn!(
-                "cannot write the index {}, so the log is read each time ({error}): name another folder with --index",
+                "cannot write the index {}, so the log is read each time ({error}): wec serve --index DIR writes it elsewhere",
                 file.display()
             );
         }
-        Ok((index, Some(aggregate)))
+        Ok((index, aggregate))
     }
 
     fn make(paths: &[PathBuf], files: Vec<IndexedFile>) -> Result<(Self, Aggregate), LogError> {

@@ -178,9 +178,14 @@ impl Shown {
 
     /// The figures of the run that started last, and the condition of the service.
     pub(crate) fn current_families(&self, ingest: &Ingest) -> Vec<Family> {
-        let run = self.current();
-        let mut families = run.figures().lock().families();
-        families.extend(service_families(&self.health(&*run, ingest)));
+        self.families(&*self.current(), ingest)
+    }
+
+    /// The figures of a run, and the condition of the service.
+    pub(crate) fn families(&self, run: &dyn Run, ingest: &Ingest) -> Vec<Family> {
+        let figures = run.figures();
+        let mut families = figures.lock().families();
+        families.extend(service_families(&self.health(run, ingest)));
         families
     }
 

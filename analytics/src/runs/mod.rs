@@ -31,7 +31,7 @@ use crate::views::{Health, ReplayView, RunSource};
 
 pub(crate) use self::catalogue::{CURRENT, Catalogue};
 pub use self::consumers::{ConsumerOptions, ExporterOptions, read_reports};
-pub(crate) use self::consumers::{ExportedRuns, Reporters};
+pub(crate) use self::consumers::{ExportedRuns, Notices, Reporters};
 pub use self::index::IndexPlace;
 pub(crate) use self::index::check as check_index;
 pub(crate) use self::live::{LiveRun, Shown};

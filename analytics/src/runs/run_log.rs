@@ -256,6 +256,8 @@ impl RunLog {
         self.log.end(outcome, crate::clock::unix_now_ns());
         self.flush();
         self.log.close();
+        // A notice has the condition of the log.
+        self.report();
         self.consumers.iter_mut().for_each(|consumer| consumer.close());
     }
 

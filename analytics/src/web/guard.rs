@@ -65,8 +65,7 @@ impl Guard {
             || self.allowed_hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(name));
         known.then_some(()).ok_or_else(|| {
             ApiError::Forbidden(format!(
-                "host {name:?} is not allowed: give --allow-host {name} to wec analytics or wec serve, --page-host {name} \
-                 to the other commands"
+                "host {name:?} is not allowed: start the program with --page-host {name}, or use its address"
             ))
         })
     }

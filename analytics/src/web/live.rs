@@ -128,9 +128,9 @@ impl Feed {
         session.as_ref().map(|session| SessionView::new(&session.value, workers_running))
     }
 
-    /// The live run that started last, and the service, for monitoring systems.
-    pub(crate) fn families(&self) -> Vec<Family> {
-        self.shown.current_families(&self.ingest)
+    /// A run and the service, for monitoring systems.
+    pub(crate) fn families(&self, run: &dyn Run) -> Vec<Family> {
+        self.shown.families(run, &self.ingest)
     }
 
     /// The workers in a session.

@@ -30,7 +30,7 @@ pub(super) async fn scrape(
     headers: HeaderMap,
 ) -> Result<impl IntoResponse, ApiError> {
     let encoding = Encoding::accepted(&headers);
-    let mut families = web.feed.families();
+    let mut families = web.feed.families(&*web.runs.latest());
     families.push(clocks(&web.board.nodes().borrow()));
     let body = encode(families, encoding)
         .map_err(|_| ApiError::Unavailable("the figures cannot be encoded".to_owned()))?;

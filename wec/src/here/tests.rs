@@ -189,6 +189,40 @@ fn a_run_whose_log_cannot_be_begun_ends_with_the_reason() {
 }
 
 #[test]
+fn a_long_run_has_its_index_at_its_end_and_a_short_one_has_none() {
+    paused(async {
+        for (requests, has_index) in [(499_999, false), (500_000, true)] {
+            let folder = tempfile::tempdir().unwrap();
+            let output = output(folder.path());
+            let mut ended = run(&plan("127.0.0.1:0"), &output, &mut ()).await.unwrap();
+            ended.snapshot.requests = requests;
+            // A debug build keeps all of its parts on the stack.
+            Box::pin(ended.conclude(Ok(()), &output, &Stop::default())).await.unwrap();
+            assert_eq!(output.log_dir.join("r.jsonl.index").exists(), has_index, "{requests}");
+        }
+    });
+}
+
+#[test]
+fn a_notice_has_what_is_wrong_with_the_record_of_the_run() {
+    let summary = || Err(anyhow!("cannot write the summary to a.json"));
+    let ended = |state, log_error: Option<&str>| Ended {
+        state,
+        log_error: log_error.map(str::to_owned),
+        ..Ended::of(wec_analytics::Aggregate::default().snapshot(), "results/r.jsonl")
+    };
+    for (left, ended, error) in [
+        (Ok(()), ended(Ok(()), None), None),
+        (Ok(()), ended(Ok(()), Some("no space")), Some("the log is not complete: no space")),
+        (Ok(()), ended(Err(anyhow!("the state")), Some("no space")), Some("the state")),
+        (summary(), ended(Ok(()), None), Some("cannot write the summary to a.json")),
+    ] {
+        let details = ended.details(&left, &OutputOptions::default(), &Stop::default());
+        assert_eq!((details.error.as_deref(), details.page), (error, None));
+    }
+}
+
+#[test]
 fn names_have_the_address_of_the_listener_that_the_ca_connects_to() {
     let address = |text: &str| (!text.is_empty()).then(|| text.parse().unwrap());
     for (http01, tlsalpn01, expected) in [

@@ -258,10 +258,8 @@ fn a_webhook_gets_the_verdict_and_is_tried_twice() {
     let output = run(folder.path(), &elsewhere);
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     assert!(!said(&output).contains("webhook"), "{}", said(&output));
-    let received = notices.received().unwrap();
-    let [notice] = &received[..] else { panic!("{received:?}") };
-    let body = notice.strip_prefix("POST /services/s3cret application/json ").unwrap();
-    let text = serde_json::from_str::<Value>(body).unwrap()["text"].as_str().unwrap().to_owned();
+    let received = texts(&notices);
+    let [text] = &received[..] else { panic!("{received:?}") };
     assert_eq!(text.lines().count(), first.lines().count());
     assert!(text.starts_with("wec run passed: https://"), "{text}");
     // Nobody answers there any more.
@@ -269,6 +267,84 @@ fn a_webhook_gets_the_verdict_and_is_tried_twice() {
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     assert!(said(&output).contains("did not accept the notice"), "{}", said(&output));
     assert!(!said(&output).contains("s3cret"), "{}", said(&output));
+}
+
+/// The text of each notice that was received.
+fn texts(notices: &Notices) -> Vec<String> {
+    let text = |notice: String| {
+        let body = notice.strip_prefix("POST /services/s3cret application/json ").unwrap().to_owned();
+        serde_json::from_str::<Value>(&body).unwrap()["text"].as_str().unwrap().to_owned()
+    };
+    notices.received().unwrap_or_default().into_iter().map(text).collect()
+}
+
+#[test]
+fn a_run_whose_disk_is_full_has_not_passed_by_its_notice_and_keeps_its_page() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("results")).unwrap();
+    let notices = within(Notices::start()).unwrap();
+    let url = notices.url();
+    let mut args = vec!["demo", "--run-time", "3s", "--listen", "127.0.0.1:0", "--keep-page", "on"];
+    args.extend(["--webhook", &url, "--page-url", "https://load.test/wec/"]);
+    let run = wec(folder.path(), &args);
+    let script = r#"mount -t tmpfs -o size=32k none results && exec "$@""#;
+    let mut command = Command::new("unshare");
+    command
+        .args(["--user", "--map-root-user", "--mount", "sh", "-c", script, "sh"])
+        .current_dir(folder.path());
+    command.arg(run.get_program()).args(run.get_args());
+    for (name, value) in run.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    let mut run = Run::with(command);
+    run.until_says("is not complete, but the summary above is");
+    run.until_kept();
+    let shown = run.snapshot();
+    assert!(shown["requests"].as_u64().unwrap() > 0, "{shown}");
+    let texts = texts(&notices);
+    let [text] = &texts[..] else { panic!("{texts:?}") };
+    let lines: Vec<_> = text.lines().collect();
+    assert!(lines[0].starts_with("wec run ended with an error: https://"), "{text}");
+    assert!(lines[1].starts_with("error: the log is not complete: ") && lines[1].contains("space"), "{text}");
+    let id = shown["run"]["id"].as_str().unwrap();
+    assert_eq!(lines.last().unwrap(), &format!("page: https://load.test/wec/?run={id}"), "{text}");
+    signal(&run.child, "-INT");
+    assert_eq!(run.child.wait().unwrap().code(), Some(1));
+}
+
+#[test]
+fn analytics_posts_a_notice_of_each_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ca, notices) = (NullCa::start(folder.path(), &["--no-verify"]), within(Notices::start()).unwrap());
+    let board = format!("sqlite://{}", folder.path().join("board.sqlite").display());
+    let (results, webhook) = (free(), notices.url());
+    let mut args = vec!["analytics", "--board", &board, "--listen", "127.0.0.1:0", "--grpc-listen", &results];
+    args.extend(["--webhook", &webhook, "--page-url", "https://load.test/"]);
+    let child = wec(folder.path(), &args).stdout(Stdio::null()).spawn().unwrap();
+    let mut analytics = Consumer { child, address: results.clone() };
+    until("analytics listens", || TcpStream::connect(&results).is_ok());
+    let to = format!("http://{results}");
+    for runs in 1..=2 {
+        let mut args = vec!["requester", "--board", &board, "--analytics", &to, "--workers", "2"];
+        args.extend(["--run-time", "2s", "--think-time", "20ms", "--http01-listen", "127.0.0.1:0"]);
+        args.extend(ca.target());
+        let output = run(folder.path(), &args);
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+        if runs == 1 {
+            // The service goes on.
+            until("the notice of a run that has ended", || texts(&notices).len() == 1);
+        }
+    }
+    signal(&analytics.child, "-TERM");
+    assert_eq!(analytics.child.wait().unwrap().code(), Some(0));
+    let texts = texts(&notices);
+    let pages: std::collections::BTreeSet<_> = texts.iter().filter_map(|text| text.lines().last()).collect();
+    assert!(texts.len() == 2 && pages.len() == 2, "{texts:?}");
+    assert!(pages.iter().all(|page| page.starts_with("page: https://load.test/?run=")), "{texts:?}");
+    assert!(texts.iter().all(|text| text.starts_with("wec run passed: https://")), "{texts:?}");
 }
 
 /// A listener that nothing may call, and how often it was called.

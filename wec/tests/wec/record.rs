@@ -1,7 +1,7 @@
 //! The log of a run after its end.
 
 use std::collections::BTreeSet;
-use std::io::BufRead as _;
+use std::io::{BufRead as _, Read as _};
 use std::path::Path;
 use std::process::Stdio;
 
@@ -167,12 +167,25 @@ fn a_page_stays_until_a_signal_and_the_exit_code_is_the_runs_verdict() {
         let ca = crate::common::NullCa::start(folder.path(), &[]);
         let mut args = vec!["run", "--listen", "127.0.0.1:0", "--http01-listen", "127.0.0.1:0"];
         args.extend(["--run-time", "2s", "--json", "summary.json", "--keep-page", "on"]);
-        args.extend(["--weight", "registration=1", "--threshold", threshold]);
+        args.extend(["--weight", "registration=1", "--threshold", threshold, "--page-host", "load.test"]);
         args.extend(ca.target());
         let mut run = Run::of(folder.path(), &args);
+        let by_name = |run: &Run, host| {
+            let mut answer = String::new();
+            crate::common::get_by_name(&run.page, host, "/api/v1/runs").read_to_string(&mut answer).unwrap();
+            answer
+        };
+        assert!(by_name(&run, "load.test").starts_with("HTTP/1.0 200 "));
         run.until_says("the page stays at http://");
         let (status, shown) = run.http("GET /api/v1/runs/current/snapshot", "");
         assert_eq!((status, &shown["snapshot"]), (200, &summary(folder.path())));
+        assert!(by_name(&run, "load.test").starts_with("HTTP/1.0 200 "));
+        assert!(by_name(&run, "other.test").contains("start the program with --page-host other.test"));
+        // Prometheus reads the last figures.
+        let scraped = crate::common::text(&run.page, "/metrics");
+        let registrations = shown["snapshot"]["chains"]["registration"]["count"].as_u64().unwrap();
+        let ended = format!("wec_chains_total{{chain=\"registration\"}} {registrations}.0\n");
+        assert!(registrations > 0 && scraped.contains(&ended), "{scraped}");
         crate::common::signal(&run.child, "-INT");
         assert_eq!(run.child.wait().unwrap().code(), Some(code), "{threshold}");
     }

@@ -10,11 +10,9 @@ use tokio::time::{Instant, timeout};
 use wec_consumer::{ClientOptions, ConsumerClient, RunReporter};
 use wec_record::Record;
 
-use super::RunReports;
+use super::{LAST_RESULTS, RunReports};
 use crate::runs::LiveRun;
 
-/// A run that was stopped gets its last results within this time.
-const LAST_RESULTS: Duration = Duration::from_secs(10);
 /// Time for the reports of all runs when analytics ends.
 const LAST_REPORTS: Duration = Duration::from_secs(15);
 

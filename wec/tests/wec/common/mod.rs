@@ -153,6 +153,25 @@ pub(crate) fn signal(child: &Child, name: &str) {
     assert!(status.expect("kill runs").success());
 }
 
+/// Asks for a page; the answer is not read yet.
+pub(crate) fn get(page: &str, path: &str) -> BufReader<TcpStream> {
+    get_by_name(page, page, path)
+}
+
+/// The same, by the name of a host.
+pub(crate) fn get_by_name(page: &str, host: &str, path: &str) -> BufReader<TcpStream> {
+    let mut stream = TcpStream::connect(page).unwrap();
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n").unwrap();
+    BufReader::new(stream)
+}
+
+/// The body of an answer.
+pub(crate) fn text(page: &str, path: &str) -> String {
+    let mut answer = String::new();
+    get(page, path).read_to_string(&mut answer).unwrap();
+    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+}
+
 /// Count and failures of a chain in a summary.
 pub(crate) fn chain(summary: &Value, name: &str) -> (u64, u64) {
     let chain = &summary["chains"][name];
@@ -323,6 +342,19 @@ impl Run {
         stream.read_to_string(&mut answer).unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         (head.split(' ').nth(1).unwrap().parse().unwrap(), serde_json::from_str(body).unwrap())
+    }
+
+    /// Waits until the run is over and its page shows its log. Between the two nothing listens.
+    pub(crate) fn until_kept(&self) {
+        let is_kept = || {
+            let mut stream = TcpStream::connect(&self.page).ok()?;
+            let ask = "GET /api/v1/runs/current/snapshot HTTP/1.0";
+            write!(stream, "{ask}\r\nHost: {}\r\n\r\n", self.page).ok()?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).ok()?;
+            Some(answer.contains(r#""source":"log""#))
+        };
+        until("the page shows the log", || is_kept() == Some(true));
     }
 
     pub(crate) fn snapshot(&self) -> Value {
