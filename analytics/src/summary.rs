@@ -81,7 +81,10 @@ pub fn summary_table(snapshot: &Snapshot, style: TextStyle) -> String {
          A percentile with fewer than 10 samples in its tail is withheld (–)."
             .to_owned();
     if !left_out.is_empty() {
-        about.push_str(&format!(" Left out for lack of width, but in --json: {}.", left_out.join(", ")));
+        about.push_str(&format!(
+            " Left out for lack of width, but in wec report --json: {}.",
+            left_out.join(", ")
+        ));
     }
     text.push_str(&prose(about + "\n\n"));
     text.push_str(&whose_time::whose_time(snapshot, prose));
@@ -205,7 +208,7 @@ fn observed(observed: &[ObservedFigures]) -> String {
         );
     }
     if moved.len() > MAX_MOVED {
-        text += &format!("  and {} more, in --json and --html\n", moved.len() - MAX_MOVED);
+        text += &format!("  and {} more, in wec report --json and --html\n", moved.len() - MAX_MOVED);
     }
     text
 }
@@ -288,7 +291,7 @@ fn push_failures(text: &mut String, snapshot: &Snapshot, prose: impl Fn(String) 
         if failures.len() > 5 {
             let others: u64 = failures[5..].iter().map(|failure| failure.count).sum();
             let kinds = counted(failures.len() as u64 - 5, "other kind", "other kinds");
-            text.push_str(&format!("  and {others} more, of {kinds}: see --json\n"));
+            text.push_str(&format!("  and {others} more, of {kinds}: see wec report --json\n"));
         }
     }
 }
@@ -318,7 +321,7 @@ fn push_warnings(text: &mut String, snapshot: &Snapshot, prose: impl Fn(String) 
     if warnings.len() > 5 {
         let others: u64 = warnings[5..].iter().map(|warning| warning.count).sum();
         let kinds = counted(warnings.len() as u64 - 5, "other cause", "other causes");
-        text.push_str(&format!("  and {others} more, of {kinds}: see --json\n"));
+        text.push_str(&format!("  and {others} more, of {kinds}: see wec report --json\n"));
     }
 }
 

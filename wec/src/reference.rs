@@ -140,6 +140,56 @@ fn help_has_no_flag_that_the_command_refuses() {
     }
 }
 
+/// A message may advise only flags that exist: of this program, or of others that it starts or names.
+#[test]
+fn messages_name_only_flags_that_exist() {
+    const OF_OTHERS: &[(&str, &[&str])] = &[
+        ("log/src/frames.rs", &["long", "ultra"]),
+        ("wec/src/trial.rs", &["rm", "detach", "use-aliases", "service-ports", "env", "build"]),
+        ("wec/src/trial/caddy.rs", &["mount", "propagation", "bind", "adapter"]),
+        // The beginning of the names of several.
+        ("requester/src/error.rs", &["limit-"]),
+    ];
+    let mut cli = Cli::command();
+    cli.build();
+    let known = page();
+    let known: BTreeSet<&str> = flags_in(&known).collect();
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut sources = Vec::new();
+    let crates = std::fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path());
+    // It starts other servers.
+    let mut folders: Vec<_> = crates.filter(|it| !it.ends_with("testbed")).map(|it| it.join("src")).collect();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            match path.extension() {
+                None => folders.push(path),
+                Some(extension) if extension == "rs" => sources.push(path),
+                Some(_) => {}
+            }
+        }
+    }
+    assert!(sources.len() > 300, "{}", sources.len());
+    for source in sources {
+        let name = source.strip_prefix(root).unwrap().to_str().unwrap();
+        let of_others = OF_OTHERS.iter().find(|(file, _)| *file == name).map_or(&[][..], |(_, flags)| flags);
+        let text = std::fs::read_to_string(&source).unwrap();
+        let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+        let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+        for flag in code.flat_map(flags_in).filter(|flag| !of_others.contains(flag)) {
+            assert!(known.contains(flag), "{name}: there is no flag --{flag}");
+        }
+    }
+}
+
+/// The names of flags in a text.
+fn flags_in(text: &str) -> impl Iterator<Item = &str> {
+    let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
+    words
+        .filter_map(|word| word.strip_prefix("--"))
+        .filter(|name| name.starts_with(|c: char| c.is_ascii_lowercase()))
+}
+
 fn page() -> String {
     let mut page = BEGINNING.to_owned();
     let mut heading = "";

@@ -89,7 +89,7 @@ fn narrow_terminals_get_fewer_columns_and_a_note_of_the_omitted_ones() {
         let longest = table.lines().map(|line| line.chars().count()).max().unwrap();
         assert!(longest <= columns, "{columns} columns, {longest} used:\n{table}");
         let joined = table.split_whitespace().collect::<Vec<_>>().join(" ");
-        let left_out = joined.contains("Left out for lack of width, but in --json: std error");
+        let left_out = joined.contains("Left out for lack of width, but in wec report --json: std error");
         assert_eq!(left_out, columns < 160, "{table}");
     }
     insta::assert_snapshot!(summary_table(&snapshot, TextStyle { columns: Some(80), colours: false }));
