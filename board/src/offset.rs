@@ -14,8 +14,8 @@
 //! the round trip (read − asked) − (answered − received), because the time of each direction is at least zero. Of the
 //! last measurements the one with the shortest round trip counts.
 //!
-//! When the reference leaves, the next member takes its place with its own measured offset, so the board's time
-//! goes on.
+//! When the reference leaves, the next member takes its place at once with its own measured offset, so the board's
+//! time goes on.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -94,47 +94,31 @@ struct Keeper {
     tell: watch::Sender<Option<ClockOffset>>,
 }
 
+/// The last measurements of a node.
+struct Measured {
+    /// The session against which they were made.
+    of: Option<String>,
+    last: VecDeque<ClockOffset>,
+    /// The number of the last question.
+    round: u64,
+    warned: bool,
+}
+
 impl Keeper {
     async fn keep(self) {
-        let (mut last, mut round) = (VecDeque::new(), rand::random::<u32>().into());
-        let (mut warned, mut of) = (false, None);
+        let mut measured =
+            Measured { of: None, last: VecDeque::new(), round: rand::random::<u32>().into(), warned: false };
         let reference = loop {
             let Some(session) = self.session_now() else {
                 sleep(SOON).await;
                 continue;
             };
-            if self.is_reference(&session) {
-                break session;
+            tokio::select! {
+                biased;
+                // At once: until the next reference answers, nodes that join do not know the time.
+                () = self.becomes_reference(&session) => break session,
+                () = self.measure_once(&session, &mut measured) => {}
             }
-            if of.as_ref() != Some(&session) {
-                last.clear();
-                of = Some(session.clone());
-            }
-            round += 1;
-            match self.measure(&session, round).await {
-                Ok(Some(offset)) => {
-                    last.push_back(offset);
-                    if last.len() > COMPARED {
-                        last.pop_front();
-                    }
-                }
-                Ok(None) => tracing::debug!("no node has answered the question for the time"),
-                Err(error) => tracing::debug!(%error, "cannot measure the board's time"),
-            }
-            let best = last.iter().min_by_key(|offset: &&ClockOffset| offset.within_ns).copied();
-            if let Some(best) = best {
-                self.show(best);
-                if best.ahead_ns.unsigned_abs() > WARNED && !std::mem::replace(&mut warned, true) {
-                    tracing::warn!(
-                        "this machine's clock is {:.3} s {} the board's time (within {:.3} s): this is corrected for \
-                         in the session; set the clock (NTP)",
-                        best.ahead_ns.unsigned_abs() as f64 / 1e9,
-                        if best.ahead_ns > 0 { "ahead of" } else { "behind" },
-                        best.within_ns as f64 / 1e9
-                    );
-                }
-            }
-            sleep(if last.len() < COMPARED / 2 { SOON } else { EVERY }).await;
         };
         // The board's time goes on as this node knows it.
         let ahead_ns = self.tell.borrow().map_or(0, |offset| offset.ahead_ns);
@@ -145,11 +129,59 @@ impl Keeper {
         }
     }
 
+    /// Measures, shows the best of the last measurements, and waits until the next one is due.
+    async fn measure_once(&self, session: &str, measured: &mut Measured) {
+        let Measured { of, last, round, warned } = measured;
+        if of.as_deref() != Some(session) {
+            last.clear();
+            *of = Some(session.to_owned());
+        }
+        *round += 1;
+        match self.measure(session, *round).await {
+            Ok(Some(offset)) => {
+                last.push_back(offset);
+                if last.len() > COMPARED {
+                    last.pop_front();
+                }
+            }
+            Ok(None) => tracing::debug!("no node has answered the question for the time"),
+            Err(error) => tracing::debug!(%error, "cannot measure the board's time"),
+        }
+        let best = last.iter().min_by_key(|offset| offset.within_ns).copied();
+        if let Some(best) = best {
+            self.show(best);
+            // An offset that may as well be none is not reported.
+            let least = best.ahead_ns.unsigned_abs().saturating_sub(best.within_ns);
+            if least > WARNED && !std::mem::replace(warned, true) {
+                tracing::warn!(
+                    "this machine's clock is {:.3} s {} the board's time (within {:.3} s): this is corrected for in \
+                     the session; set the clock (NTP)",
+                    best.ahead_ns.unsigned_abs() as f64 / 1e9,
+                    if best.ahead_ns > 0 { "ahead of" } else { "behind" },
+                    best.within_ns as f64 / 1e9
+                );
+            }
+        }
+        sleep(if last.len() < COMPARED / 2 { SOON } else { EVERY }).await;
+    }
+
     fn show(&self, offset: ClockOffset) {
         let shown = self.tell.send_replace(Some(offset));
         // A write for each measurement would wake all nodes.
         if shown.is_none_or(|shown| shown.ahead_ns.abs_diff(offset.ahead_ns) > SHOWN) {
             self.entry.set_clock(offset);
+        }
+    }
+
+    /// Waits until this node is the first live member of the session.
+    async fn becomes_reference(&self, session: &str) {
+        let (mut nodes, mut shown) = (self.board.nodes(), self.board.session(session));
+        while !self.is_reference(session) {
+            // Both senders are in the board.
+            tokio::select! {
+                _ = nodes.changed() => {}
+                _ = shown.changed() => {}
+            }
         }
     }
 

@@ -28,7 +28,7 @@ use anyhow::Context as _;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use wec_acme::{Client, Clock};
-use wec_board::{Board, ClockKeeper, NodeId, RunRef, Strength};
+use wec_board::{Board, ClockKeeper, ClockOffset, NodeId, RunRef, Strength};
 use wec_delivery::{Health, Sink, deliver_warnings};
 use wec_record::{Limit, RunHeader, StateCounts};
 use wec_startup::{Stop, Warnings};
@@ -41,8 +41,13 @@ use crate::plan::Plan;
 use crate::run::{Parts, Ran, Requester, Workload, preflight};
 use crate::stored::{Opened, open_state};
 
-/// Longest wait for a comparison of this machine's clock with the board's time.
-const CLOCK_WITHIN: Duration = Duration::from_secs(5);
+/// Longest wait for a comparison of this machine's clock with the board's time. A node that has died is asked in vain
+/// until its lease of 10 s has ended.
+const CLOCK_WITHIN: Duration = Duration::from_secs(20);
+/// An offset that is known as closely, nanoseconds, is used without comparing it with further measurements.
+const CLOSE_NS: u64 = 50_000_000;
+/// Longest wait for one after the first; then the closest so far is used.
+const CLOSELY_WITHIN: Duration = Duration::from_secs(2);
 
 /// The identity of a node and its session.
 #[derive(Clone, Debug)]
@@ -171,7 +176,8 @@ impl Node {
         let joining = SessionMembership::take_with(surroundings.strength(), &board, wanted, &self.id);
         let member = stop.unless_stopped(joining).await?;
         // From here on all times are the board's, so that a clock that is off moves nothing.
-        let (this, _clock_keeper) = self.in_time_of(&board, &member).await;
+        let compared = async { anyhow::Ok(self.in_time_of(&board, &member).await) };
+        let (this, _clock_keeper) = stop.unless_stopped(compared).await?;
         // What was warned of before there was a session belongs to no run.
         let warnings = Warnings::gather();
         header.run = member.run().to_owned();
@@ -231,10 +237,15 @@ impl Node {
     async fn in_time_of(self, board: &Board, member: &SessionMembership) -> (Self, Option<ClockKeeper>) {
         let Some(keeper) = member.keep_clock(board, &self.session, self.clock) else { return (self, None) };
         let mut offset = keeper.offset();
-        let measured = tokio::time::timeout(CLOCK_WITHIN, offset.wait_for(Option::is_some)).await;
+        let is_close =
+            |offset: &Option<ClockOffset>| offset.is_some_and(|offset| offset.within_ns <= CLOSE_NS);
+        let _ = tokio::time::timeout(CLOCK_WITHIN, offset.wait_for(Option::is_some)).await;
+        // The clock is corrected once, and the first question may have waited for a reference.
+        let _ = tokio::time::timeout(CLOSELY_WITHIN, offset.wait_for(is_close)).await;
+        let measured = *offset.borrow();
         let ahead_ns = match measured {
-            Ok(Ok(offset)) => offset.map_or(0, |offset| offset.ahead_ns),
-            _ => {
+            Some(offset) => offset.ahead_ns,
+            None => {
                 tracing::warn!(
                     "this machine's clock could not be compared with the board's time: it is assumed to be correct"
                 );

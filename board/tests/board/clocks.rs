@@ -33,3 +33,27 @@ async fn a_challenge_server_measures_its_clock_against_the_first_session_with_li
     }
     assert_eq!(shown("c-1"), Some(measured));
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_next_reference_answers_as_soon_as_the_first_one_has_left() {
+    let (board, clock) = (Board::local(), Clock::start());
+    let join = async |id: &str, clock: Clock| {
+        let member = board.join(NodeInfo { session: "s".to_owned(), ..requester(id) }).await.unwrap();
+        board.join_or_create(&Session::running("s", 1).of_run("r"), id).await.unwrap();
+        let keeper = board.keep_clock("s", &member, clock);
+        (member, keeper)
+    };
+    let (first, answers) = join("a", clock).await;
+    let (_second, keeper) = join("b", clock).await;
+    keeper.offset().wait_for(Option::is_some).await.unwrap();
+    // By now it measures every 10 s only.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    drop(answers);
+    first.leave().await;
+
+    let (_third, keeper) = join("c", clock.shifted(HOUR_NS)).await;
+    let left = tokio::time::Instant::now();
+    let measured = keeper.offset().wait_for(Option::is_some).await.unwrap().unwrap();
+    assert!(left.elapsed() < Duration::from_secs(1), "after {:?}", left.elapsed());
+    assert!(measured.ahead_ns.abs_diff(HOUR_NS) <= measured.within_ns, "{measured:?}");
+}
