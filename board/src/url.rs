@@ -5,10 +5,44 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
+use tokio::time::Instant;
 use wec_pki::{NotPlain, TlsFiles, TlsOptions};
 use wec_startup::redacted;
 
 use crate::{Board, BoardError, EtcdOptions, EtcdTls, EtcdUser, FileOptions};
+
+/// How long a service waits at its start for a board that cannot be reached.
+pub const BOARD_WITHIN: Duration = Duration::from_secs(30);
+/// Pause between attempts.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// Repeats a step of a service's start while the board cannot be reached. `report` gets the first reason to wait.
+///
+/// # Errors
+/// The step's own, and the last reason after waiting so long.
+pub async fn when_reachable<T>(
+    wait: Duration,
+    report: impl FnOnce(&BoardError),
+    step: impl AsyncFn() -> Result<T, BoardError>,
+) -> Result<T, BoardError> {
+    let (began, mut report) = (Instant::now(), Some(report));
+    loop {
+        let result = step().await;
+        let passes = match &result {
+            Err(BoardError::Unreachable { .. } | BoardError::Lost { .. }) => true,
+            // Ids are of one process: an earlier attempt was made although its answer was lost.
+            Err(BoardError::NodeTaken(_)) => report.is_none(),
+            _ => false,
+        };
+        let Some(error) = result.as_ref().err().filter(|_| passes && began.elapsed() < wait) else {
+            return result;
+        };
+        if let Some(report) = report.take() {
+            report(error);
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
 
 /// Which board: `local`, `sqlite://PATH`, or `etcd://[USER:PASSWORD@]HOST:PORT[,HOST:PORT…]`, with `etcds`
 /// for TLS.
@@ -38,6 +72,19 @@ impl BoardUrl {
 }
 
 impl BoardUrl {
+    /// Opens the board when it can be reached: a service may be started before etcd, or while it is restarted.
+    /// `report` gets the first reason to wait.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), and the last reason after waiting so long.
+    pub async fn open_within(
+        self,
+        wait: Duration,
+        report: impl FnOnce(&BoardError),
+    ) -> Result<Board, BoardError> {
+        when_reachable(wait, report, async || self.clone().open().await).await
+    }
+
     /// The same, with a process's files for TLS where the URL names none.
     ///
     /// # Errors

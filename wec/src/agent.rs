@@ -145,7 +145,11 @@ pub(crate) async fn agent(options: Options, stop: Stop) -> anyhow::Result<Exit> 
     let id = NodeId::new(node_name(options.name.as_deref()));
     let clock = Clock::start();
     let strength = stop.unless_stopped(strength(options.no_calibration, &stop)).await?;
-    let board = stop.unless_stopped(opened(url.secured(&options.delivery.tls)?)).await?;
+    // In a compose project it may start later.
+    let opened = url
+        .secured(&options.delivery.tls)?
+        .open_within(Duration::MAX, |error| say(format_args!("waiting for the board: {error}")));
+    let board = stop.unless_stopped(opened).await?;
     let info = AgentInfo {
         name: id.name.clone(),
         incarnation: id.id,
@@ -227,22 +231,6 @@ async fn statistics(
     // It is in no session: its parts have entries of their own.
     let listed = board.join(NodeInfo::new(&id, NodeKind::Requester, NodeState::Serving)).await?;
     Ok((Some(server), Some(listed)))
-}
-
-/// The board, once it can be reached: in a compose project it may start later.
-async fn opened(url: BoardUrl) -> Result<Board, BoardError> {
-    let mut told = false;
-    loop {
-        match url.clone().open().await {
-            Err(error @ (BoardError::Unreachable { .. } | BoardError::Lost { .. })) => {
-                if !std::mem::replace(&mut told, true) {
-                    say(format_args!("waiting for the board: {error}"));
-                }
-                tokio::time::sleep(AGAIN).await;
-            }
-            opened => return opened,
-        }
-    }
 }
 
 /// The presence on the board. A process of this agent that was killed is there until its lease ends.

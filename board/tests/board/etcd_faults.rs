@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use wec_board::{Board, BoardError, By, Change, Connection, EtcdOptions, Session};
+use wec_board::{Board, BoardError, BoardUrl, By, Change, Connection, EtcdOptions, Session};
 use wec_record::MarkValue;
 use wec_testbed::etcd::Etcd;
 
@@ -220,6 +220,26 @@ async fn names_the_endpoint_that_does_not_answer_and_the_remedy() {
     assert!(error.contains(&nobody.to_string()), "{error}");
     assert!(error.contains("refused"), "{error}");
     assert!(error.contains("start etcd there, or name the endpoint of a running one"), "{error}");
+}
+
+#[tokio::test]
+async fn a_service_that_starts_while_etcd_is_restarted_waits_for_it() {
+    let mut etcd = Etcd::start().await.unwrap();
+    etcd.kill().unwrap();
+    let url = BoardUrl::Etcd(options(&etcd));
+    let (report, reported) = tokio::sync::oneshot::channel();
+    let opening = url.clone().open_within(BOUND, |error| drop(report.send(error.to_string())));
+    let restarting = async {
+        let reason = reported.await.unwrap();
+        etcd.restart().await.unwrap();
+        reason
+    };
+    let (opened, reason) = tokio::join!(opening, restarting);
+    opened.unwrap();
+    assert!(reason.starts_with("no etcd answers"), "{reason}");
+    etcd.kill().unwrap();
+    let error = url.open_within(Duration::ZERO, |_| panic!("there is no time to wait")).await.unwrap_err();
+    assert!(matches!(error, BoardError::Unreachable { .. }), "{error}");
 }
 
 #[tokio::test]
