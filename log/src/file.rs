@@ -8,6 +8,7 @@ use std::path::Path;
 use wec_record::{FORMAT_VERSION, Footer, Record, RunHeader};
 
 use crate::binary::MARK_START;
+use crate::form::FRAME;
 use crate::format::{is_binary, is_compressed};
 use crate::frames::MAGIC;
 use crate::reader::{End, Found, Place, Reader};
@@ -114,9 +115,9 @@ pub fn footer_at(path: &Path) -> Option<Footer> {
     let mut file = File::open(path).ok()?;
     let mut start = Vec::new();
     (&file).take(8).read_to_end(&mut start).ok()?;
-    // What begins a part that can be read by itself. A frame or block has about 1 MiB of content.
+    // What begins a part that can be read by itself, and a little more than the content of a frame or block.
     let (begins, longest) = match () {
-        () if is_compressed(&start) => (&MAGIC[..], 2 << 20),
+        () if is_compressed(&start) => (&MAGIC[..], FRAME + (1 << 20)),
         () if is_binary(&start) => (MARK_START, 2 << 20),
         () => (&b"\n"[..], 64 << 10),
     };

@@ -7,9 +7,11 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use std::{io, mem};
 
-/// The longest time from a write to the beginning of its synchronisation. Records are written within 200 ms, so all of
-/// them are on the disk within a second, if the disk needs less than 300 ms.
-const COLLECT: Duration = Duration::from_millis(500);
+use tokio::time::Instant;
+
+/// The longest time from a record to the beginning of its synchronisation, if it is written by then: so it is on the disk
+/// within a second, if the disk needs less than 300 ms.
+const COLLECT: Duration = Duration::from_millis(700);
 
 /// Synchronises files. Dropping it waits until all of them are synchronised.
 #[derive(Debug)]
@@ -29,6 +31,8 @@ struct Shared {
 struct Work {
     /// Written to since their last synchronisation.
     files: Vec<Arc<File>>,
+    /// When that begins; none without files.
+    due: Option<Instant>,
     /// Being synchronised.
     busy: bool,
     /// At once.
@@ -45,19 +49,24 @@ impl Shared {
     fn run(&self) {
         let mut work = self.lock();
         loop {
-            if work.files.is_empty() {
+            let Some(due) = work.due else {
                 if work.end {
                     return;
                 }
                 work = self.changed.wait(work).unwrap_or_else(PoisonError::into_inner);
                 continue;
-            }
-            let waits = |work: &mut Work| !work.hurry && !work.end;
-            work = match self.changed.wait_timeout_while(work, COLLECT, waits) {
-                Ok((work, _)) => work,
-                Err(poisoned) => poisoned.into_inner().0,
             };
+            let left = due.saturating_duration_since(Instant::now());
+            if !left.is_zero() && !work.hurry && !work.end {
+                // An older record may be added meanwhile.
+                work = match self.changed.wait_timeout(work, left) {
+                    Ok((work, _)) => work,
+                    Err(poisoned) => poisoned.into_inner().0,
+                };
+                continue;
+            }
             let files = mem::take(&mut work.files);
+            work.due = None;
             work.busy = true;
             drop(work);
             let outcome: io::Result<()> = files.iter().try_for_each(|file| file.sync_data());
@@ -84,11 +93,15 @@ impl Syncer {
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// Synchronises this file soon.
-    pub(crate) fn add(&self, file: &Arc<File>) {
+    /// Synchronises this file soon; the oldest record that was written to it is of this time.
+    pub(crate) fn add(&self, file: &Arc<File>, oldest: Instant) {
         let mut work = self.shared.lock();
         if !work.files.iter().any(|other| Arc::ptr_eq(other, file)) {
             work.files.push(Arc::clone(file));
+        }
+        let due = oldest + COLLECT;
+        if work.due.is_none_or(|known| due < known) {
+            work.due = Some(due);
             self.shared.changed.notify_all();
         }
     }
@@ -123,5 +136,26 @@ impl Drop for Syncer {
             // The panic hook has reported a panic.
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_record_decides_when_files_are_synchronised() {
+        let syncer = Syncer::start().unwrap();
+        let file = Arc::new(tempfile::tempfile().unwrap());
+        let now = Instant::now();
+        syncer.add(&file, now + Duration::from_secs(3_600));
+        syncer.add(&file, now);
+        let work = syncer.shared.lock();
+        let waits = |work: &mut Work| work.busy || !work.files.is_empty();
+        let (work, waited) =
+            syncer.shared.changed.wait_timeout_while(work, Duration::from_secs(60), waits).unwrap();
+        assert!(!waited.timed_out());
+        drop(work);
+        assert_eq!(syncer.count(), 1);
     }
 }

@@ -13,7 +13,7 @@ use wec_record::{FORMAT_VERSION, Footer, Record, RunHeader, RunOutcome};
 use wec_startup::{keep_private, private_file, private_folder};
 
 use crate::file::{header_of, is_file, read};
-use crate::form::{BLOCK, Form, PIECE};
+use crate::form::{Form, PIECE};
 use crate::parts::{numbered, part};
 use crate::sync::Syncer;
 use crate::{LogError, LogFormat, LogOptions};
@@ -57,6 +57,8 @@ pub struct Log {
     ends: Vec<usize>,
     /// How much of it is in the file.
     written_content: usize,
+    /// When the oldest record came that is not written.
+    oldest: Option<Instant>,
     /// Bytes of the file that are being written, up to where they cover the content; they are its content itself in a log that
     /// is not compressed.
     piece: Vec<u8>,
@@ -194,6 +196,7 @@ impl Log {
             content: Vec::new(),
             ends: Vec::new(),
             written_content: 0,
+            oldest: None,
             piece: Vec::new(),
             piece_at: 0,
             piece_end: 0,
@@ -266,6 +269,7 @@ impl Log {
             return false;
         }
         self.ends.push(self.content.len());
+        self.oldest.get_or_insert_with(Instant::now);
         self.fresh = false;
         true
     }
@@ -277,6 +281,12 @@ impl Log {
         }
         let (records, requests) = (self.held.records.clone(), self.held.requests);
         self.take(&[Record::Footer(Footer { at_unix_ns, records, requests, outcome })]);
+    }
+
+    /// The longest time that a record should wait for [`Self::flush`]. Each flush makes a zstd block, and short ones take
+    /// more bytes: a compressed log is flushed as late as its records can still be on the disk within a second.
+    pub const fn flush_within(&self) -> Duration {
+        Duration::from_millis(if self.form.format.is_compressed() { 600 } else { 200 })
     }
 
     /// Writes pending bytes to the operating system; what it refuses stays pending. They are on the disk soon after.
@@ -324,6 +334,7 @@ impl Log {
             return;
         }
         let before = self.bytes;
+        let oldest = self.oldest.unwrap_or_else(Instant::now);
         let mut outcome = Ok(());
         while self.piece_at < self.piece.len() || self.written_content < self.content.len() {
             if self.piece_at == self.piece.len() {
@@ -350,7 +361,7 @@ impl Log {
                 self.error = None;
             }
             if let Some(syncer) = &self.syncer {
-                syncer.add(&self.file);
+                syncer.add(&self.file, oldest);
             }
         }
         self.note(outcome, "write");
@@ -371,12 +382,13 @@ impl Log {
 
     fn all_written(&mut self) {
         self.hold = None;
+        self.oldest = None;
         self.before += self.content.len() as u64;
         self.content.clear();
         self.ends.clear();
         self.piece.clear();
         (self.written_content, self.piece_at, self.piece_end) = (0, 0, 0);
-        if self.form.block >= BLOCK {
+        if self.form.is_full() {
             self.form.end_block(&mut self.piece);
         }
     }
@@ -470,7 +482,7 @@ impl Log {
         match Self::open_file(&next, &self.run) {
             Ok((file, _)) => {
                 if let Some(syncer) = &self.syncer {
-                    syncer.add(&self.file);
+                    syncer.add(&self.file, Instant::now());
                 }
                 self.file = Arc::new(file);
                 (self.current, self.part) = (next, number);
@@ -494,7 +506,7 @@ impl Log {
     fn sync_folder(&self) {
         let folder = self.current.parent().filter(|folder| !folder.as_os_str().is_empty());
         if let (Some(syncer), Ok(folder)) = (&self.syncer, File::open(folder.unwrap_or(Path::new(".")))) {
-            syncer.add(&Arc::new(folder));
+            syncer.add(&Arc::new(folder), Instant::now());
         }
     }
 

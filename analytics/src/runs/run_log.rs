@@ -5,6 +5,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::path::Path;
 use std::sync::{Arc, MutexGuard};
+use std::time::Duration;
 
 use crate::consume::RecordConsumer;
 use wec_board::Session;
@@ -265,6 +266,11 @@ impl RunLog {
         // Many short zstd blocks would make a large log.
         let soon = !self.log.format().is_compressed();
         (soon && !self.acks.is_empty()) || self.log.pending() >= 1 << 18
+    }
+
+    /// The longest time that a record should wait for [`Self::flush`].
+    pub(crate) const fn flush_within(&self) -> Duration {
+        self.log.flush_within()
     }
 
     /// Whether something waits to be written.

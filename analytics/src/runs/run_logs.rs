@@ -22,8 +22,8 @@ use super::{ConsumerOptions, LogPlace, Shown};
 use crate::ingest::{Answered, Delivery, Ingest, QUEUE_BOUND, RefusedBatch};
 use crate::log::LogError;
 
-/// The longest time from a record to its write to the operating system.
-const FLUSH_INTERVAL: Duration = Duration::from_millis(200);
+/// The longest time until a changed target is in the log, and what the disk refused is tried again.
+const SOON: Duration = Duration::from_millis(200);
 /// How often the warnings of this process are written.
 const WARN_EVERY: Duration = Duration::from_secs(1);
 /// The node of this process's own warnings.
@@ -67,8 +67,7 @@ impl RunLogs {
     }
 
     pub(crate) async fn keep(mut self, mut deliveries: mpsc::Receiver<Delivery>, drain: CancellationToken) {
-        let soon = || Instant::now() + FLUSH_INTERVAL;
-        let mut flush_at = soon();
+        let mut flush_at = self.flush_at();
         let (mut target_is_known, mut warned) = (true, Instant::now());
         let mut some = Vec::new();
         loop {
@@ -84,19 +83,19 @@ impl RunLogs {
                     self.logs.values_mut().for_each(RunLog::flush);
                     // What the disk refused is tried again soon.
                     let refused = self.logs.values().any(RunLog::is_unwritten);
-                    flush_at = if refused { soon() } else { Instant::now() + LOOK_EVERY };
+                    flush_at = Instant::now() + if refused { SOON } else { LOOK_EVERY };
                 }
                 () = drain.cancelled(), if !deliveries.is_closed() => deliveries.close(),
                 changed = self.target.changed(), if target_is_known => {
                     target_is_known = changed.is_ok();
-                    flush_at = flush_at.min(soon());
+                    flush_at = flush_at.min(Instant::now() + SOON);
                 }
                 taken = deliveries.recv_many(&mut some, 16) => {
                     if taken == 0 {
                         break;
                     }
-                    flush_at = flush_at.min(soon());
                     some.drain(..).for_each(|delivery| self.take(delivery));
+                    flush_at = flush_at.min(self.flush_at());
                     // Before any acknowledgement, because its receiver may read the figures at once.
                     self.report();
                     self.logs.values_mut().filter(|log| log.wants_flush()).for_each(RunLog::flush);
@@ -107,6 +106,11 @@ impl RunLogs {
         self.note_warnings();
         self.logs.values_mut().for_each(RunLog::close);
         self.report();
+    }
+
+    /// When records that come now must be written to the operating system.
+    fn flush_at(&self) -> Instant {
+        Instant::now() + self.logs.values().map(RunLog::flush_within).min().unwrap_or(SOON)
     }
 
     fn take(&mut self, delivery: Delivery) {

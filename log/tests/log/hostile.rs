@@ -69,7 +69,7 @@ fn a_damaged_frame_costs_that_frame() {
         let (report, left) = after(format, |bytes| {
             // In the second frame.
             let starts: Vec<_> = memchr::memmem::find_iter(bytes, b"\x28\xb5\x2f\xfd").collect();
-            assert!(starts.len() > 2, "{starts:?}");
+            assert!(starts.len() >= 2, "{starts:?}");
             place = starts[1];
             bytes[place + 40_000] ^= 0x55;
         });
