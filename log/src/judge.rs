@@ -27,7 +27,7 @@ pub fn judge(record: &Record) -> Result<(), String> {
     match record {
         Record::Chain { origin_unix_ns, result, .. } => {
             within("origin_unix_ns", *origin_unix_ns, LATEST)?;
-            if is_plain_result(result) {
+            if Look::at(result).plain {
                 return Ok(());
             }
             let times = [
@@ -97,35 +97,72 @@ pub fn judge(record: &Record) -> Result<(), String> {
     }
 }
 
-/// Whether every number of the result is below its bound, and it is short. What is wrong with others is looked for in
-/// each of their numbers.
-fn is_plain_result(result: &ChainResult) -> bool {
-    /// Maximal requests, and length of the texts of each.
-    const FEW: (usize, usize) = (64, 4 << 10);
-    let ChainResult { took, due, started, done, keygen, waited_asked, waited_poll, .. } = result;
-    let of_chain = took | due | started | done | keygen | waited_asked | waited_poll;
-    let of_request = |all: u64, request: &RequestResult| {
-        let RequestResult { took, due, sent, done, nonce_age, bytes_sent, bytes_received, .. } = request;
-        all | took | due | sent | done | nonce_age | bytes_sent | bytes_received
-    };
-    let all = result.requests.iter().fold(of_chain | result.issuance.unwrap_or(0), of_request);
-    // The bound is a power of two.
-    all < MOST && result.requests.len() <= FEW.0 && longest_line(result) <= FEW.0 * FEW.1
+/// What one look at a chain result and its requests shows. What is wrong with one that is not plain or not consistent is
+/// looked for in each of its numbers.
+#[derive(Clone, Copy, Debug)]
+struct Look {
+    /// Every number is below its bound, and its line is short.
+    plain: bool,
+    /// Its times are in order and add up exactly, as ours do.
+    consistent: bool,
 }
 
-/// A bound of the length of its line. A character of a text takes up to six bytes in JSON.
+impl Look {
+    /// Maximal requests, and length of the texts of each.
+    const FEW: (usize, usize) = (64, 4 << 10);
+
+    fn at(result: &ChainResult) -> Self {
+        let ChainResult { took, due, started, done, keygen, waited_asked, waited_poll, .. } = result;
+        let length = done.saturating_sub(*started);
+        let mut all = took | due | started | done | keygen | waited_asked | waited_poll;
+        all |= result.issuance.unwrap_or(0);
+        let mut consistent = due <= started && started <= done && *took == done.wrapping_sub(*due);
+        consistent &= [keygen, waited_asked, waited_poll].into_iter().all(|part| *part <= length);
+        let mut longest = longest_head(result);
+        for request in &result.requests {
+            let RequestResult { took, due, sent, done: end, nonce_age, bytes_sent, bytes_received, .. } =
+                request;
+            all |= took | due | sent | end | nonce_age | bytes_sent | bytes_received;
+            consistent &= due <= sent && sent <= end && end <= done && *took == end.wrapping_sub(*due);
+            longest += longest_request(request);
+        }
+        // The bound is a power of two.
+        let plain =
+            all < MOST && result.requests.len() <= Self::FEW.0 && longest <= Self::FEW.0 * Self::FEW.1;
+        Self { plain, consistent }
+    }
+}
+
+/// Whether neither [`judge`] nor [`contradiction`] finds anything, as it is with nearly all records.
+pub(crate) fn is_sound(record: &Record) -> bool {
+    let Record::Chain { origin_unix_ns, result, .. } = record else { return false };
+    let Look { plain, consistent } = Look::at(result);
+    plain && consistent && *origin_unix_ns <= LATEST
+}
+
+/// A bound of the length of its line.
 fn longest_line(result: &ChainResult) -> usize {
-    /// Keys and numbers of a request, of an authorization, and of the rest.
-    const PLAIN: usize = 640;
-    let length = |texts: &[&str]| PLAIN + 6 * texts.iter().map(|text| text.len()).sum::<usize>();
+    longest_head(result) + result.requests.iter().map(longest_request).sum::<usize>()
+}
+
+/// The same without requests.
+fn longest_head(result: &ChainResult) -> usize {
     let ChainResult { error, problem, scenario, profile, detail, order, unverified, .. } = result;
-    let of_authorizations = result.authorizations.iter().map(|it| length(&[&it.name, &it.id]));
-    let of_requests = result.requests.iter().map(|it| {
-        let names: [&str; 6] = [&it.uri, &it.endpoint, &it.method, &it.problem, &it.address, &it.detail];
-        length(&names) + 6 * (it.error.len() + it.request_id.len() + it.traceparent.len())
-    });
-    length(&[error, problem, scenario, profile, detail, order, unverified])
-        + of_authorizations.chain(of_requests).sum::<usize>()
+    let of_authorizations = result.authorizations.iter().map(|it| longest(&[&it.name, &it.id]));
+    longest(&[error, problem, scenario, profile, detail, order, unverified])
+        + of_authorizations.sum::<usize>()
+}
+
+/// The same of a request.
+fn longest_request(request: &RequestResult) -> usize {
+    let RequestResult { uri, endpoint, method, problem, address, detail, .. } = request;
+    longest(&[uri, endpoint, method, problem, address, detail])
+        + 6 * (request.error.len() + request.request_id.len() + request.traceparent.len())
+}
+
+/// The same of texts, of which a character takes up to six bytes in JSON, and of keys and numbers.
+fn longest(texts: &[&str]) -> usize {
+    640 + 6 * texts.iter().map(|text| text.len()).sum::<usize>()
 }
 
 /// Differences of times up to this are not contradictions, nanoseconds: other writers may round.
@@ -148,7 +185,7 @@ pub(crate) fn contradiction(record: &Record) -> Option<String> {
         let wrong = times.windows(2).find(|two| late(two[0].1, two[1].1))?;
         Some(format!("{} ({}) is after {} ({})", wrong[0].0, wrong[0].1, wrong[1].0, wrong[1].1))
     };
-    if is_consistent(result) {
+    if Look::at(result).consistent {
         return None;
     }
     let length = result.done.saturating_sub(result.started);
@@ -178,22 +215,6 @@ pub(crate) fn contradiction(record: &Record) -> Option<String> {
             Some(format!("{name} is {part}, and done - started is {length}"))
         })
         .or_else(|| result.requests.iter().find_map(of_request))
-}
-
-/// Whether its times are in order and add up exactly, as ours do. What is wrong with others is looked for in each of
-/// them.
-fn is_consistent(result: &ChainResult) -> bool {
-    let ChainResult { took, due, started, done, keygen, waited_asked, waited_poll, .. } = result;
-    let length = done.saturating_sub(*started);
-    let of_request = |request: &RequestResult| {
-        let RequestResult { took, due, sent, done: end, .. } = request;
-        due <= sent && sent <= end && end <= done && *took == end - due
-    };
-    due <= started
-        && started <= done
-        && *took == done - due
-        && [keygen, waited_asked, waited_poll].into_iter().all(|part| *part <= length)
-        && result.requests.iter().all(of_request)
 }
 
 /// Whether every number of the sample is finite and within its bound. What is wrong with others is found by their JSON.

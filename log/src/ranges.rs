@@ -1,12 +1,62 @@
-//! `Ranges`: which record numbers of a node have been read.
+//! `Numbers`: which record numbers of each node have been read.
+
+use std::collections::BTreeMap;
+
+/// Nodes whose record numbers are checked.
+const MAX_NODES: usize = 100_000;
+
+/// The record numbers that have been read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Numbers {
+    places: BTreeMap<String, usize>,
+    nodes: Vec<(String, Ranges)>,
+    /// The place of the node of the last record: the next one is mostly of the same.
+    last: usize,
+}
+
+impl Numbers {
+    /// Whether the number of this node is new.
+    pub(crate) fn add(&mut self, node: &str, number: u64) -> bool {
+        if self.nodes.get(self.last).is_none_or(|(known, _)| known != node) {
+            self.last = match self.places.get(node) {
+                Some(place) => *place,
+                None if self.nodes.len() >= MAX_NODES => return true,
+                None => {
+                    let place = self.nodes.len();
+                    self.places.insert(node.to_owned(), place);
+                    self.nodes.push((node.to_owned(), Ranges::default()));
+                    place
+                }
+            };
+        }
+        self.nodes.get_mut(self.last).is_none_or(|(_, ranges)| ranges.add(number))
+    }
+
+    /// The names of the nodes.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = &str> {
+        self.places.keys().map(String::as_str)
+    }
+
+    /// The missing numbers of each node that misses some: see [`Ranges::gaps`].
+    pub(crate) fn gaps(&self) -> BTreeMap<String, Vec<(u64, u64)>> {
+        let gaps = self.nodes.iter().map(|(node, ranges)| (node.clone(), ranges.gaps()));
+        gaps.filter(|(_, gaps)| !gaps.is_empty()).collect()
+    }
+}
 
 /// A set of numbers, kept as ranges, because a node's numbers are mostly ascending.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Ranges(Vec<(u64, u64)>);
+struct Ranges(Vec<(u64, u64)>);
 
 impl Ranges {
     /// Whether the number is new.
-    pub(crate) fn add(&mut self, number: u64) -> bool {
+    fn add(&mut self, number: u64) -> bool {
+        if let Some((_, last)) = self.0.last_mut()
+            && last.checked_add(1) == Some(number)
+        {
+            *last = number;
+            return true;
+        }
         let after = self.0.partition_point(|(first, _)| *first <= number);
         let before = after.checked_sub(1);
         if before.is_some_and(|at| self.0[at].1 >= number) {
@@ -24,7 +74,7 @@ impl Ranges {
     }
 
     /// The numbers missing between the first and the last. A node may have counted before this run.
-    pub(crate) fn gaps(&self) -> Vec<(u64, u64)> {
+    fn gaps(&self) -> Vec<(u64, u64)> {
         self.0.windows(2).map(|two| (two[0].1 + 1, two[1].0 - 1)).collect()
     }
 }

@@ -14,8 +14,8 @@ use serde::Serialize;
 use wec_record::{FORMAT_VERSION, Footer, Record, RunHeader, RunTimes, Within};
 
 use crate::file::{is_file, shown};
-use crate::judge::{contradiction, judge};
-use crate::ranges::Ranges;
+use crate::judge::{contradiction, is_sound, judge};
+use crate::ranges::Numbers;
 use crate::reader::{Found, Place, Reader};
 use crate::{LogError, LogFormat};
 
@@ -23,8 +23,6 @@ use crate::{LogError, LogFormat};
 const MAX_DAMAGED: usize = 20;
 /// Maximal length of the explanation of a damaged line, characters.
 const LONGEST_WHY: usize = 300;
-/// Nodes whose record numbers are checked.
-const MAX_NODES: usize = 100_000;
 /// Marks, footers and events without a number that are compared with those of other files.
 const MAX_UNNUMBERED: usize = 100_000;
 
@@ -67,7 +65,7 @@ pub struct LogReport {
     #[serde(skip)]
     pub header: Option<RunHeader>,
     #[serde(skip)]
-    numbers: BTreeMap<String, Ranges>,
+    numbers: Numbers,
     /// Nodes numbered their records, which the 2015 design did not have, and there is no header before them.
     #[serde(skip)]
     headless: bool,
@@ -287,12 +285,8 @@ pub fn read_placed(
             None => report.read(path, io::stdin().lock(), &mut each)?,
         }
     }
-    report.headless = report.header.is_none() && report.numbers.keys().any(|node| !node.is_empty());
-    report.missing = std::mem::take(&mut report.numbers)
-        .into_iter()
-        .map(|(node, numbers)| (node, numbers.gaps()))
-        .filter(|(_, gaps)| !gaps.is_empty())
-        .collect();
+    report.headless = report.header.is_none() && report.numbers.nodes().any(|node| !node.is_empty());
+    report.missing = std::mem::take(&mut report.numbers).gaps();
     Ok(report)
 }
 
@@ -346,19 +340,24 @@ impl LogReport {
         let number = self.reading;
         while let Some(found) = reader.next().map_err(failed)? {
             let (place, why) = match found {
-                Found::Record(place, record, line) => match judge(record) {
-                    Ok(()) => {
-                        read_any = true;
-                        let mut each =
-                            |record: &Record, line: Option<&str>| each(record, line, (number, place.start));
-                        if self.take(path, record, line.as_deref(), &mut each)? {
-                            self.doubt(path, place, record);
-                            self.note_other_form(path, place, record);
+                Found::Record(place, record, line) => {
+                    let sound = is_sound(record);
+                    let judged = if sound { Ok(()) } else { judge(record) };
+                    match judged {
+                        Ok(()) => {
+                            read_any = true;
+                            let mut each = |record: &Record, line: Option<&str>| {
+                                each(record, line, (number, place.start))
+                            };
+                            if self.take(path, record, line.as_deref(), &mut each)? {
+                                self.doubt(path, place, record, sound);
+                                self.note_other_form(path, place, record);
+                            }
+                            continue;
                         }
-                        continue;
+                        Err(why) => (place, why),
                     }
-                    Err(why) => (place, why),
-                },
+                }
                 Found::Blank(place) => (place, "it is empty".to_owned()),
                 Found::Damaged(place, why) => (place, why),
                 Found::Newer(version) => return Err(LogError::NewerBinary { path: path.into(), version }),
@@ -422,7 +421,7 @@ impl LogReport {
             _ => {}
         }
         if let Some((node, seq)) = record.origin().filter(|(_, seq)| *seq > 0)
-            && !self.is_new(node, seq)
+            && !self.numbers.add(node, seq)
         {
             self.repeated += 1;
             return Ok(false);
@@ -458,8 +457,8 @@ impl LogReport {
         }
     }
 
-    /// Counts a record whose times are out of range or contradict each other.
-    fn doubt(&mut self, path: &Path, place: Place, record: &Record) {
+    /// Counts a record whose times are out of range or contradict each other; those of a `sound` one do not.
+    fn doubt(&mut self, path: &Path, place: Place, record: &Record, sound: bool) {
         let far = |at: u64| {
             let time = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_nanos(at));
             format!(
@@ -486,7 +485,7 @@ impl LogReport {
                     self.doubtful.pop();
                     self.doubtful.insert(0, began);
                 }
-                let Some(why) = contradiction(record) else { return };
+                let Some(why) = (!sound).then(|| contradiction(record)).flatten() else { return };
                 format!("its times contradict each other: {why}")
             }
         };
@@ -504,15 +503,6 @@ impl LogReport {
         if self.other_form.len() < MAX_DAMAGED {
             let why = format!("of kind {:?}, {why}", unknown.kind());
             self.other_form.push(line_at(path, place, &why));
-        }
-    }
-
-    fn is_new(&mut self, node: &str, seq: u64) -> bool {
-        let nodes = self.numbers.len();
-        match self.numbers.get_mut(node) {
-            Some(numbers) => numbers.add(seq),
-            None if nodes >= MAX_NODES => true,
-            None => self.numbers.entry(node.to_owned()).or_default().add(seq),
         }
     }
 }

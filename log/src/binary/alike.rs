@@ -5,12 +5,26 @@ use wec_record::RequestResult;
 /// Different requests that are compared with a new one.
 const MAX_KINDS: usize = 64;
 
-/// For each request of a table, the position of the first one that it is like.
+/// For each request of a table, which one it is like. It is much smaller than the table.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Alike {
-    first: Vec<usize>,
+    requests: Vec<Like>,
     /// Those that are like none before them.
     kinds: Vec<usize>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Like {
+    /// The position of the first one that it is like.
+    first: usize,
+    /// Bytes sent and received.
+    sizes: [u64; 2],
+}
+
+impl Like {
+    const fn new(request: &RequestResult, first: usize) -> Self {
+        Self { first, sizes: [request.bytes_sent, request.bytes_received] }
+    }
 }
 
 impl Alike {
@@ -18,7 +32,8 @@ impl Alike {
     pub(super) fn add(&mut self, table: &[RequestResult]) {
         let Some((new, before)) = table.split_last() else { return };
         // Those that an encoder has added are by themselves.
-        self.first.extend(self.first.len()..before.len());
+        let missing = before.iter().enumerate().skip(self.requests.len());
+        self.requests.extend(missing.map(|(place, request)| Like::new(request, place)));
         let like = |kind: &&usize| before.get(**kind).is_some_and(|known| are_alike(known, new));
         let first = self.kinds.iter().find(like).copied().unwrap_or_else(|| {
             if self.kinds.len() < MAX_KINDS {
@@ -26,13 +41,15 @@ impl Alike {
             }
             before.len()
         });
-        self.first.push(first);
+        self.requests.push(Like::new(new, first));
     }
 
-    /// Whether the requests with these numbers, from 1, differ in their sizes alone.
-    pub(super) fn are(&self, one: u64, other: u64) -> bool {
-        let first = |number: u64| self.first.get(usize::try_from(number).ok()?.checked_sub(1)?);
-        first(one).is_some_and(|it| first(other) == Some(it))
+    /// The bytes that the second one of the requests with these numbers, from 1, has sent and received, if they differ in
+    /// that alone.
+    pub(super) fn sizes_if_alike(&self, one: u64, other: u64) -> Option<[u64; 2]> {
+        let of = |number: u64| self.requests.get(usize::try_from(number).ok()?.checked_sub(1)?);
+        let (one, other) = (of(one)?, of(other)?);
+        (one.first == other.first).then_some(other.sizes)
     }
 }
 
@@ -89,9 +106,11 @@ mod tests {
         let mut alike = Alike::default();
         // The first one is of an encoder.
         (2..=table.len()).for_each(|length| alike.add(&table[..length]));
-        assert!(alike.are(2, 4) && alike.are(3, 5) && alike.are(2, 2));
+        for (one, other, sent) in [(2, 4, 3), (3, 5, 3), (5, 3, 1), (2, 2, 2)] {
+            assert_eq!(alike.sizes_if_alike(one, other), Some([sent, 2 * sent]), "{one} {other}");
+        }
         for (one, other) in [(1, 2), (2, 3), (4, 5), (0, 0), (0, 2), (6, 6), (2, 6)] {
-            assert!(!alike.are(one, other), "{one} {other}");
+            assert_eq!(alike.sizes_if_alike(one, other), None, "{one} {other}");
         }
     }
 }

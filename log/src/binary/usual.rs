@@ -152,20 +152,20 @@ impl Usual {
         for at in 0..count {
             let (number, [gap, wait, took, first_byte, nonce]) = of_request(at);
             // 0 is one that is not in the table.
-            let template = tables.requests.get(usize::try_from(number).ok()?.checked_sub(1)?)?;
+            let template = || tables.requests.get(usize::try_from(number).ok()?.checked_sub(1)?);
             match (result.requests.get_mut(at), memory.requests.get_mut(at)) {
                 (Some(_), Some(known)) if *known == number => {}
                 (Some(request), Some(known)) => {
-                    if tables.alike.are(*known, number) {
-                        request.bytes_sent = template.bytes_sent;
-                        request.bytes_received = template.bytes_received;
-                    } else {
-                        request.clone_from(template);
+                    match tables.alike.sizes_if_alike(*known, number) {
+                        Some([sent, received]) => {
+                            (request.bytes_sent, request.bytes_received) = (sent, received);
+                        }
+                        None => request.clone_from(template()?),
                     }
                     *known = number;
                 }
                 _ => {
-                    result.requests.push(template.clone());
+                    result.requests.push(template()?.clone());
                     memory.requests.push(number);
                 }
             }
@@ -223,8 +223,10 @@ impl Usual {
                 ORDER => str::from_utf8(value).ok()?.clone_into(&mut result.order),
                 SERIAL => {
                     let mut digits = std::mem::take(&mut result.serial).into_bytes();
-                    digits.clear();
-                    digits.extend(value.iter().flat_map(|byte| [hex(byte >> 4), hex(byte & 15)]));
+                    digits.resize(2 * value.len(), 0);
+                    for (two, byte) in digits.chunks_exact_mut(2).zip(value) {
+                        two.copy_from_slice(&[hex(byte >> 4), hex(byte & 15)]);
+                    }
                     result.serial = String::from_utf8(digits).ok()?;
                 }
                 _ => return None,
@@ -375,10 +377,17 @@ fn take<'a>(rest: &mut &'a [u8], length: u64) -> Option<&'a [u8]> {
 
 /// All numbers of a packed field.
 fn decode(mut packed: &[u8], to: &mut Vec<u64>) -> Option<()> {
-    to.clear();
-    while !packed.is_empty() {
-        to.push(varint(&mut packed)?);
+    // Each takes a byte or more.
+    to.resize(packed.len(), 0);
+    let mut count = 0;
+    for number in &mut *to {
+        if packed.is_empty() {
+            break;
+        }
+        *number = varint(&mut packed)?;
+        count += 1;
     }
+    to.truncate(count);
     Some(())
 }
 
