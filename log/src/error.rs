@@ -63,6 +63,12 @@ pub enum LogError {
         /// What the path is.
         what: &'static str,
     },
+    /// A folder was named where logs are read.
+    #[error("{path} is a directory: name the log of one run in it, or show all of its runs with wec serve {path}", path = path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+    },
     /// A file exists that this program did not write.
     #[error("{path} is not a log of this program ({what}) and is not changed: name another log, or move the file away", path = path.display())]
     NotALog {
@@ -80,7 +86,7 @@ pub enum LogError {
         what: String,
     },
     /// The logs are of several runs, but only one run is read.
-    #[error("the log {path} belongs to run {found:?}, but the one before belongs to run {wanted:?}: give the logs of one run", path = path.display())]
+    #[error("the log {path} belongs to run {found:?}, but the one before belongs to run {wanted:?}: give the logs of one run, or show all runs of a folder with wec serve", path = path.display())]
     AnotherRun {
         /// The log.
         path: PathBuf,

@@ -32,6 +32,12 @@ impl Numbers {
         self.nodes.get_mut(self.last).is_none_or(|(_, ranges)| ranges.add(number))
     }
 
+    /// Whether the number of this node was read.
+    pub(crate) fn contains(&self, node: &str, number: u64) -> bool {
+        let place = self.places.get(node).and_then(|place| self.nodes.get(*place));
+        place.is_some_and(|(_, ranges)| ranges.contains(number))
+    }
+
     /// The names of the nodes.
     pub(crate) fn nodes(&self) -> impl Iterator<Item = &str> {
         self.places.keys().map(String::as_str)
@@ -73,6 +79,11 @@ impl Ranges {
         true
     }
 
+    fn contains(&self, number: u64) -> bool {
+        let after = self.0.partition_point(|(first, _)| *first <= number);
+        after.checked_sub(1).is_some_and(|at| self.0[at].1 >= number)
+    }
+
     /// The numbers missing between the first and the last. A node may have counted before this run.
     fn gaps(&self) -> Vec<(u64, u64)> {
         self.0.windows(2).map(|two| (two[0].1 + 1, two[1].0 - 1)).collect()
@@ -90,6 +101,7 @@ mod tests {
         fn ranges_are_a_set(numbers in prop::collection::vec(1u64..60, 0..80)) {
             let (mut ranges, mut set) = (Ranges::default(), std::collections::BTreeSet::new());
             for number in numbers {
+                prop_assert_eq!(ranges.contains(number), set.contains(&number));
                 prop_assert_eq!(ranges.add(number), set.insert(number));
             }
             let missing: u64 = ranges.gaps().iter().map(|(first, last)| last - first + 1).sum();

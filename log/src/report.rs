@@ -3,28 +3,27 @@
 //! A line that is not a record is reported with its number and its offset, skipped and counted; the records
 //! around it are read. Whether defects are acceptable is decided by the caller: see [`LogReport::is_whole`].
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fs::File;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
 use serde::Serialize;
-use wec_record::{FORMAT_VERSION, Footer, Record, RunHeader, RunTimes, Within};
+use wec_record::{FORMAT_VERSION, Footer, KINDS, Record, RunHeader, RunTimes, Within};
 
 use crate::file::{is_file, shown};
 use crate::judge::{contradiction, is_sound, judge};
 use crate::ranges::Numbers;
 use crate::reader::{Found, Place, Reader};
+use crate::repeats::Repeats;
+use crate::seen::Seen;
 use crate::{LogError, LogFormat};
 
 /// Damaged lines that are reported individually; all are counted.
 const MAX_DAMAGED: usize = 20;
 /// Maximal length of the explanation of a damaged line, characters.
 const LONGEST_WHY: usize = 300;
-/// Marks, footers and events without a number that are compared with those of other files.
-const MAX_UNNUMBERED: usize = 100_000;
 
 /// The content of the logs of one run, and their defects.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -37,6 +36,8 @@ pub struct LogReport {
     pub lines: u64,
     /// Records by kind, without duplicates.
     pub records: BTreeMap<String, u64>,
+    /// How many of them are in no figure, because they have a form or a value that this version does not know.
+    pub not_counted: BTreeMap<String, u64>,
     /// Requests of all chain results.
     pub requests: u64,
     /// The first damaged lines.
@@ -54,18 +55,38 @@ pub struct LogReport {
     pub other_form: Vec<DamagedLine>,
     /// Number of such records.
     pub other_form_records: u64,
+    /// Chain results whose chain has a name that this version does not know; the first of them. Their requests are
+    /// counted, and they are in the figures of no chain.
+    pub unknown_chain: Vec<DamagedLine>,
+    /// Number of such records.
+    pub unknown_chains: u64,
     /// Duplicate records, by node and number, and others that several files have, such as marks; they are skipped.
     pub repeated: u64,
+    /// The first records with the node and the number of an earlier one, and another content. They are skipped.
+    pub contradicting: Vec<DamagedLine>,
+    /// Number of such records.
+    pub contradicting_records: u64,
+    /// Duplicate records by node and number that were not compared with the earlier ones: those of standard input,
+    /// which is read once, and those beyond a bound.
+    pub not_compared: u64,
     /// Ranges of missing numbers between others, by node.
     pub missing: BTreeMap<String, Vec<(u64, u64)>>,
     /// How the run ended; none when the writer was killed, is still running, or was a version without
     /// footers.
     pub footer: Option<Footer>,
+    /// Whether the last record is a footer. A run that continues after a restart has records after its footer.
+    pub ended: bool,
     /// The run's header; none in a log of the 2015 design.
     #[serde(skip)]
     pub header: Option<RunHeader>,
     #[serde(skip)]
-    numbers: Numbers,
+    seen: Seen,
+    /// The numbers of duplicate records.
+    #[serde(skip)]
+    again: Numbers,
+    /// How many there are of them.
+    #[serde(skip)]
+    repeated_numbers: u64,
     /// Nodes numbered their records, which the 2015 design did not have, and there is no header before them.
     #[serde(skip)]
     headless: bool,
@@ -77,9 +98,6 @@ pub struct LogReport {
     /// Where the time is with which the run begins.
     #[serde(skip)]
     began: Option<DamagedLine>,
-    /// Marks, footers and events without a number, by their hash, with the position of the first file that has them.
-    #[serde(skip)]
-    unnumbered: HashMap<u64, usize>,
     /// Chain results and hits that are not in `records` yet: almost all records are of these kinds.
     #[serde(skip)]
     chains: u64,
@@ -116,7 +134,7 @@ impl LogReport {
         gaps.fold(0, |sum, (first, last)| sum.saturating_add((last - first).saturating_add(1)))
     }
 
-    /// The defects of the log, one sentence each; empty when it is complete.
+    /// What is wrong with the records that are there, one sentence each.
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
         if self.headless {
@@ -129,26 +147,30 @@ impl LogReport {
             let more = if more > 0 { format!("; {more} more damaged {what} follow") } else { String::new() };
             problems.push(format!("{file}, {place} is not a record: {why}{more}"));
         }
-        if let Some(first) = self.doubtful.first() {
-            let more = match self.doubtful_records - 1 {
-                0 => String::new(),
-                1 => "; 1 more such record follows".to_owned(),
-                more => format!("; {more} more such records follow"),
-            };
-            problems.push(format!("{}, {}: {}{more}", first.file, first.place(), first.why));
-        }
-        if let Some(first) = self.other_form.first() {
-            let more = match self.other_form_records - 1 {
-                0 => String::new(),
-                1 => "; 1 more such record follows".to_owned(),
-                more => format!("; {more} more such records follow"),
-            };
-            problems.push(format!(
-                "{}, {} is kept, but not counted, because its form is not known: {}{more}",
-                first.file,
-                first.place(),
-                first.why
+        problems.extend(of_records(": ", &self.doubtful, self.doubtful_records));
+        problems.extend(of_records(
+            " is kept, but not counted, because its form is not known: ",
+            &self.other_form,
+            self.other_form_records,
+        ));
+        // The 2015 design had chains that this version does not have.
+        if self.header.is_some() {
+            problems.extend(of_records(
+                " is of a chain that this version does not know, so its requests are counted, and it is in no chain's figures: ",
+                &self.unknown_chain,
+                self.unknown_chains,
             ));
+        }
+        problems.extend(of_records(
+            " has another content than an earlier record with its number, and is not counted: ",
+            &self.contradicting,
+            self.contradicting_records,
+        ));
+        if self.files.len() > 1 && self.seen.is_full() {
+            problems.push(
+                "there are more marks, events and observations than are compared between files: some may count twice"
+                    .to_owned(),
+            );
         }
         if self.torn_bytes > 0 {
             problems.push(format!(
@@ -161,9 +183,11 @@ impl LogReport {
             let (first, last) = ranges.first().copied().unwrap_or_default();
             let which =
                 if ranges.len() == 1 { String::new() } else { format!(" in {} ranges", ranges.len()) };
-            problems.push(format!(
-                "{missing} records of {node} are missing{which}, from number {first} to {last}"
-            ));
+            let node = wec_text::visible(node);
+            problems.push(match missing {
+                1 => format!("record {first} of {node} is missing"),
+                _ => format!("{missing} records of {node} are missing{which}, from number {first} to {last}"),
+            });
         }
         if let Some(footer) = &self.footer {
             for (kind, count) in &footer.records {
@@ -189,9 +213,32 @@ impl LogReport {
         problems
     }
 
-    /// Whether every line is a record and, as far as the log shows, no record is missing.
+    /// Why the log may be only the beginning of its run: it has no footer after its last record. None for a log with
+    /// its end, and for one of the 2015 design, which had no footers.
+    pub fn missing_end(&self) -> Option<String> {
+        let has_none = !self.ended && (self.header.is_some() || self.headless);
+        has_none.then(|| {
+            format!(
+                "{} has no end, so results may be missing: its writer was killed or still runs, or the rest of the log is \
+                 missing",
+                self.files.last().map_or("the log", String::as_str)
+            )
+        })
+    }
+
+    /// Why the log is not complete, one sentence each: what is wrong with its records, and whether its end is missing.
+    pub fn why_incomplete(&self) -> Vec<String> {
+        self.problems().into_iter().chain(self.missing_end()).collect()
+    }
+
+    /// Whether every line is a record, the last one is a footer and, as far as the log shows, no record is missing.
     pub fn is_whole(&self) -> bool {
-        self.problems().is_empty()
+        self.why_incomplete().is_empty()
+    }
+
+    /// Which records were read.
+    pub fn into_seen(self) -> Seen {
+        self.seen
     }
 }
 
@@ -201,6 +248,17 @@ impl DamagedLine {
         let place = Place { number: *line, offset: *offset, frame: *frame, start: 0, format: *format };
         shown(&place)
     }
+}
+
+/// A sentence about records that are read: the place of the first one, what is wrong with it, and how many more follow.
+fn of_records(what: &str, lines: &[DamagedLine], count: u64) -> Option<String> {
+    let first = lines.first()?;
+    let more = match count - 1 {
+        0 => String::new(),
+        1 => "; 1 more such record follows".to_owned(),
+        more => format!("; {more} more such records follow"),
+    };
+    Some(format!("{}, {}{what}{}{more}", first.file, first.place(), first.why))
 }
 
 /// Reads the logs of one run, and calls `each` with every record except duplicates. `-` is standard input.
@@ -279,14 +337,19 @@ pub fn read_placed(
     }
     // The names of a rotated log's files need not be in the order of time.
     files.sort_by_key(|(began, ..)| *began);
+    let in_order: Vec<_> = files.iter().map(|(_, path, _)| *path).collect();
     for (_, path, file) in files {
         match file {
             Some(file) => report.read(path, file, &mut each)?,
             None => report.read(path, io::stdin().lock(), &mut each)?,
         }
     }
-    report.headless = report.header.is_none() && report.numbers.nodes().any(|node| !node.is_empty());
-    report.missing = std::mem::take(&mut report.numbers).gaps();
+    let has_nodes = report.seen.numbers.nodes().any(|node| !node.is_empty());
+    report.headless = report.header.is_none() && has_nodes;
+    report.missing = report.seen.numbers.gaps();
+    if report.repeated_numbers > 0 {
+        report.compare_repeated(&in_order)?;
+    }
     Ok(report)
 }
 
@@ -305,6 +368,9 @@ pub fn check_input(paths: &[PathBuf]) -> Result<(), LogError> {
 pub(crate) fn open(path: &Path) -> Result<(u64, File), LogError> {
     let failed = |what| move |source| LogError::Io { what, path: path.into(), source };
     let there = std::fs::metadata(path).map_err(failed("open"))?;
+    if there.is_dir() {
+        return Err(LogError::Folder { path: path.into() });
+    }
     is_file(path, &there)?;
     let mut file = File::open(path).map_err(failed("open"))?;
     let mut began = 0;
@@ -351,7 +417,7 @@ impl LogReport {
                             };
                             if self.take(path, record, line.as_deref(), &mut each)? {
                                 self.doubt(path, place, record, sound);
-                                self.note_other_form(path, place, record);
+                                self.note_unknown(path, place, record, line.as_deref());
                             }
                             continue;
                         }
@@ -395,13 +461,12 @@ impl LogReport {
         line: Option<&str>,
         each: &mut impl FnMut(&Record, Option<&str>),
     ) -> Result<bool, LogError> {
-        let unnumbered = match record {
-            Record::Mark(_) | Record::Footer(_) => true,
-            Record::Event(_) => record.origin().is_none(),
-            _ => false,
-        };
-        if unnumbered && self.is_in_another_file(record) {
+        if !self.seen.is_new(record, self.reading) {
             self.repeated += 1;
+            if let Some((node, number)) = record.origin().filter(|(_, number)| *number > 0) {
+                self.repeated_numbers += 1;
+                self.again.add(node, number);
+            }
             return Ok(false);
         }
         match record {
@@ -420,15 +485,15 @@ impl LogReport {
             Record::Footer(footer) => self.footer = Some(footer.clone()),
             _ => {}
         }
-        if let Some((node, seq)) = record.origin().filter(|(_, seq)| *seq > 0)
-            && !self.numbers.add(node, seq)
-        {
-            self.repeated += 1;
-            return Ok(false);
-        }
+        self.ended = matches!(record, Record::Footer(_));
         match record {
             Record::Chain { result, .. } => self.requests += result.requests.len() as u64,
-            Record::Unknown(unknown) => self.later_chains |= unknown.kind() == "chain",
+            Record::Unknown(unknown) => {
+                self.later_chains |= unknown.kind() == "chain";
+                if KINDS.contains(&unknown.kind()) {
+                    *self.not_counted.entry(unknown.kind().to_owned()).or_default() += 1;
+                }
+            }
             _ => {}
         }
         match record {
@@ -441,20 +506,6 @@ impl LogReport {
         }
         each(record, line);
         Ok(true)
-    }
-
-    /// Whether one of the files before has the same record, to the nanosecond.
-    fn is_in_another_file(&mut self, record: &Record) -> bool {
-        let Ok(json) = serde_json::to_string(record) else { return false };
-        let mut hasher = DefaultHasher::new();
-        json.hash(&mut hasher);
-        let hash = hasher.finish();
-        let has_room = self.unnumbered.len() < MAX_UNNUMBERED;
-        match self.unnumbered.get(&hash) {
-            Some(file) => *file != self.reading,
-            None if has_room => self.unnumbered.insert(hash, self.reading).is_some(),
-            None => false,
-        }
     }
 
     /// Counts a record whose times are out of range or contradict each other; those of a `sound` one do not.
@@ -495,15 +546,50 @@ impl LogReport {
         }
     }
 
-    /// Counts a record of a known kind that has another form.
-    fn note_other_form(&mut self, path: &Path, place: Place, record: &Record) {
-        let Record::Unknown(unknown) = record else { return };
-        let Some(why) = unknown.other_form() else { return };
-        self.other_form_records += 1;
-        if self.other_form.len() < MAX_DAMAGED {
-            let why = format!("of kind {:?}, {why}", unknown.kind());
-            self.other_form.push(line_at(path, place, &why));
+    /// Counts a record of a known kind that has another form, and a result of a chain that is not known.
+    fn note_unknown(&mut self, path: &Path, place: Place, record: &Record, line: Option<&str>) {
+        match record {
+            Record::Chain { result, .. } if result.chain.is_none() => {
+                self.unknown_chains += 1;
+                if self.unknown_chain.len() < MAX_DAMAGED {
+                    self.unknown_chain.push(line_at(path, place, &chain_name(line)));
+                }
+            }
+            Record::Unknown(unknown) => {
+                let Some(why) = unknown.other_form() else { return };
+                self.other_form_records += 1;
+                if self.other_form.len() < MAX_DAMAGED {
+                    let why = format!("of kind {:?}, {why}", unknown.kind());
+                    self.other_form.push(line_at(path, place, &why));
+                }
+            }
+            _ => {}
         }
+    }
+
+    /// Reads the files again, and compares the records whose numbers are there more than once.
+    fn compare_repeated(&mut self, files: &[&PathBuf]) -> Result<(), LogError> {
+        let mut repeats = Repeats::new(std::mem::take(&mut self.again));
+        for path in files.iter().filter(|path| path.as_os_str() != "-") {
+            repeats.read(path, |place, record| {
+                self.contradicting_records += 1;
+                if self.contradicting.len() < MAX_DAMAGED {
+                    let (node, number) = record.origin().unwrap_or_default();
+                    self.contradicting.push(line_at(path, place, &format!("record {number} of {node}")));
+                }
+            })?;
+        }
+        self.not_compared = self.repeated_numbers.saturating_sub(repeats.compared());
+        Ok(())
+    }
+}
+
+/// The name of a chain that is not known, for people.
+fn chain_name(line: Option<&str>) -> String {
+    let value = line.and_then(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    match value.as_ref().map(|value| &value["chainname"]) {
+        Some(serde_json::Value::String(name)) => wec_text::quoted(name),
+        _ => "it has no name".to_owned(),
     }
 }
 

@@ -36,6 +36,108 @@ fn a_whole_run_has_no_problem() {
     }
 }
 
+/// A log that was cut between two records has nothing else that shows it.
+#[test]
+fn a_log_without_its_end_is_not_whole() {
+    let records = run();
+    for format in LogFormat::ALL {
+        let report = report_of(format, &records[..9]);
+        assert_eq!(report.problems(), Vec::<String>::new(), "{format}");
+        let end = report.missing_end().unwrap();
+        assert!(end.contains("log has no end, so results may be missing"), "{format}: {end}");
+        assert_eq!((report.why_incomplete(), report.ended, report.is_whole()), (vec![end], false, false));
+        let whole = report_of(format, &records);
+        assert_eq!((whole.missing_end(), whole.ended, whole.is_whole()), (None, true, true), "{format}");
+        // The run continued after a restart, and its writer was killed.
+        let mut further = records.clone();
+        further.push(chain(21, 1));
+        let report = report_of(format, &further);
+        assert!(report.footer.is_some() && report.missing_end().is_some(), "{format}");
+    }
+    // The first file of a rotated log, the last one, and both.
+    let folder = tempfile::tempdir().unwrap();
+    let first = path(folder.path(), "first", &file(LogFormat::Json, &records[..9]));
+    let rest = [&records[..1], &records[9..]].concat();
+    let last = path(folder.path(), "last", &file(LogFormat::BinaryZstd, &rest));
+    assert!(read(std::slice::from_ref(&first)).2.missing_end().is_some());
+    // A copy of the first file ends nothing.
+    let copy = path(folder.path(), "copy", &file(LogFormat::Binary, &records[..9]));
+    let both = read(&[last, copy, first]).2;
+    assert_eq!((both.why_incomplete(), both.repeated), (Vec::<String>::new(), 8));
+}
+
+#[test]
+fn a_record_with_the_number_of_another_is_reported_and_not_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    for format in LogFormat::ALL {
+        let mut records = run();
+        let mut other = chain(7, 3);
+        let Record::Chain { result, .. } = &mut other else { panic!("a chain") };
+        result.successful = false;
+        // An equal one is a duplicate.
+        records.insert(9, chain(7, 3));
+        records.insert(10, other.clone());
+        let report = report_of(format, &records);
+        let [problem] = &report.problems()[..] else { panic!("{format}: {:?}", report.problems()) };
+        assert!(
+            problem.contains(" 11 (byte ")
+                && problem
+                    .contains("another content than an earlier record with its number, and is not counted")
+                && problem.ends_with(": record 7 of r1"),
+            "{format}: {problem}"
+        );
+        assert_eq!((report.repeated, report.contradicting_records, report.records["chain"]), (2, 1, 20));
+        // In two files, in two formats.
+        let whole = path(folder.path(), "whole", &file(format, &run()));
+        let changed = path(folder.path(), "changed", &file(LogFormat::Json, &[run()[0].clone(), other]));
+        let report = read(&[whole, changed]).2;
+        assert_eq!((report.contradicting_records, report.not_compared), (1, 0), "{format}");
+        assert!(report.contradicting[0].file.ends_with("changed"), "{:?}", report.contradicting);
+    }
+}
+
+#[test]
+fn a_chain_that_is_not_known_is_reported_in_a_log_of_this_version() {
+    let text = String::from_utf8(file(LogFormat::Json, &run())).unwrap();
+    let name = "\"chainname\":\"";
+    let damaged: Vec<_> = text
+        .lines()
+        .map(|line| {
+            if line.contains("\"seq\":7,") {
+                line.replacen(name, &format!("{name}X"), 1)
+            } else {
+                line.into()
+            }
+        })
+        .collect();
+    let folder = tempfile::tempdir().unwrap();
+    let log = path(folder.path(), "log", format!("{}\n", damaged.join("\n")).as_bytes());
+    let (records, _, report) = read(&[log]);
+    let [problem] = &report.problems()[..] else { panic!("{:?}", report.problems()) };
+    assert!(
+        problem.contains("line 9 (byte ")
+            && problem.contains("its requests are counted")
+            && problem.contains(": \"X"),
+        "{problem}"
+    );
+    assert_eq!((report.unknown_chains, report.records["chain"], report.requests), (1, 20, 60));
+    for format in LogFormat::ALL {
+        assert_eq!(report_of(format, &records).unknown_chains, 1, "{format}");
+    }
+    // The 2015 design had other chains.
+    let line = r#"{"chainname":"OldChain","chaintook":12,"individualresults":[]}"#;
+    let report = read(&[path(folder.path(), "seed", format!("{line}\n").as_bytes())]).2;
+    assert_eq!((report.problems(), report.unknown_chains), (Vec::<String>::new(), 1));
+}
+
+#[test]
+fn one_missing_record_is_named() {
+    let mut records = run();
+    records.remove(5);
+    let problems = report_of(LogFormat::Json, &records).problems();
+    assert_eq!(problems[0], "record 4 of r1 is missing");
+}
+
 /// Without a footer nothing else shows that they are missing: numbers need not begin with 1.
 #[test]
 fn a_log_whose_first_lines_are_missing_is_not_whole() {
@@ -43,12 +145,13 @@ fn a_log_whose_first_lines_are_missing_is_not_whole() {
     for format in LogFormat::ALL {
         let problems = report_of(format, &records[8..15]).problems();
         assert_eq!(problems, ["there is no header: the beginning of the log is missing"], "{format}");
+        assert!(report_of(format, &records[8..15]).missing_end().is_some(), "{format}");
     }
     // The 2015 design had no header.
     let folder = tempfile::tempdir().unwrap();
     let line = r#"{"chainname":"NewRegistrationChain","chaintook":12,"individualresults":[]}"#;
     let report = read(&[path(folder.path(), "seed", format!("{line}\n").as_bytes())]).2;
-    assert_eq!(report.problems(), Vec::<String>::new());
+    assert_eq!(report.why_incomplete(), Vec::<String>::new());
 }
 
 #[test]
