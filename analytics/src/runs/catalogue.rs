@@ -102,6 +102,10 @@ impl Run for LoggedRun {
         RunSource::Log
     }
 
+    fn has_end(&self) -> bool {
+        self.index.head.ended
+    }
+
     fn part(&self, from_ns: u64, to_ns: u64) -> Option<Result<Aggregate, LogError>> {
         Some(self.index.part(&self.files, from_ns, to_ns))
     }
@@ -174,7 +178,7 @@ impl Catalogue {
         index: RunIndex,
         aggregate: Option<Aggregate>,
     ) -> Arc<LoggedRun> {
-        self.note(id, &files, Some(end(&index.head.snapshot, false)));
+        self.note(id, &files, Some(end(&index.head.snapshot, index.head.ended)));
         let number = self.shown.number();
         let figures = match aggregate {
             Some(aggregate) => Figures::new(number, aggregate),
@@ -231,13 +235,16 @@ impl Catalogue {
         let Some(RunFiles { files, .. }) = self.runs().remove(id) else {
             return self.refused(id).map(|()| None);
         };
-        if let Some(kept) = lock(&self.kept).iter().find(|kept| kept.is(id, &files)) {
-            return Ok(Some(kept.clone()));
+        let known = lock(&self.kept).iter().find(|kept| kept.is(id, &files)).cloned();
+        if let Some(kept) = known {
+            if let Kept::Followed(run) = &kept {
+                run.add(&files);
+            }
+            return Ok(Some(kept));
         }
         let kept = if grows(&files) {
-            let paths = files.iter().map(|file| file.path.clone()).collect();
             let figures = Figures::new(self.shown.number(), Aggregate::default());
-            let followed = Followed::open(id, paths, figures)?;
+            let followed = Followed::open(id, &files, figures)?;
             followed.follow();
             Kept::Followed(followed)
         } else {
@@ -318,7 +325,7 @@ impl Catalogue {
         for (RunFiles { files, .. }, entry) in entries {
             if let Some(live) = self.shown.run(&entry.id) {
                 entry.live = true;
-                entry.outcome = Some(end(&live.figures().snapshot(FRESH), true));
+                entry.outcome = Some(end(&live.figures().snapshot(FRESH), false));
                 continue;
             }
             if grows(files) {
@@ -333,7 +340,7 @@ impl Catalogue {
                     left -= entry.log_bytes;
                     let paths: Vec<_> = files.iter().map(|file| file.path.clone()).collect();
                     let read = RecordedRun::read(&paths).ok();
-                    let found = read.map(|run| end(&run.aggregate.snapshot(), false));
+                    let found = read.map(|run| end(&run.aggregate.snapshot(), run.has_end()));
                     self.note(&entry.id, files, found.clone());
                     found
                 }
@@ -363,7 +370,7 @@ impl Catalogue {
                 self.read(id).ok()??
             }
         };
-        Some(end(&kept.run().figures().snapshot(FRESH), true))
+        Some(end(&kept.run().figures().snapshot(FRESH), false))
     }
 
     fn note(&self, id: &str, files: &[LogFile], outcome: Option<RunEnd>) {
@@ -471,8 +478,7 @@ impl RunFiles {
 
 /// Whether another process seems to be writing the last of these logs.
 fn grows(files: &[LogFile]) -> bool {
-    let last = files.last().filter(|last| followed::is_recent(last.modified_unix_ns));
-    last.is_some_and(|last| footer_at(&last.path).is_none())
+    files.last().is_some_and(followed::is_written)
 }
 
 /// The reason why a log is not listed; none for a file that is no log.

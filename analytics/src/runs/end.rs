@@ -6,14 +6,14 @@ use wec_record::{Footer, RunOutcome};
 
 use crate::views::RunEnd;
 
-/// From its figures; a live run has no verdict.
-pub(super) fn end(snapshot: &Snapshot, live: bool) -> RunEnd {
+/// From its figures. A live run, and one whose log has no end, has no verdict.
+pub(super) fn end(snapshot: &Snapshot, has_end: bool) -> RunEnd {
     let chains = snapshot.chains.values();
     RunEnd {
         elapsed_ns: snapshot.elapsed_ns,
         chains: chains.clone().map(|chain| chain.count).sum(),
         chains_failed: Some(chains.map(|chain| chain.failed).sum()),
-        passed: if live { None } else { passed(outcome(snapshot)) },
+        passed: passed(outcome(snapshot)).filter(|_| has_end),
     }
 }
 

@@ -1,4 +1,4 @@
-//! `Followed`: the log of a run that another process is writing. Only what is new is read.
+//! `Followed`: the logs of a run that another process is writing. Only what is new is read.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -6,13 +6,14 @@ use std::io::{self, Cursor, Seek as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio_util::task::AbortOnDropHandle;
-use wec_log::{DECISIVE, Found, Reader, header_at, judge, next_names};
+use wec_log::{DECISIVE, Found, Reader, Seen, footer_at, header_at, judge, next_names};
 use wec_record::Record;
 
+use super::log_file::LogFile;
 use super::{Figures, Run, shown_path};
 use crate::clock::unix_now_ns;
 use crate::log::{LogError, read_logs};
@@ -31,7 +32,7 @@ const BATCH: usize = 1_024;
 pub(super) struct Followed {
     pub(super) id: String,
     figures: Arc<Figures>,
-    tail: Mutex<Tail>,
+    logs: Mutex<Logs>,
     health: Mutex<Health>,
     grows: AtomicBool,
     /// The task that follows the log. It ends with this.
@@ -39,31 +40,59 @@ pub(super) struct Followed {
 }
 
 impl Followed {
-    /// Reads the logs of the run so far. The last of them is the one that grows.
+    /// Reads the logs of the run so far. Those that are being written are followed.
     ///
     /// # Errors
     /// When one of them cannot be read.
-    pub(super) fn open(id: &str, mut logs: Vec<PathBuf>, figures: Figures) -> Result<Arc<Self>, LogError> {
+    pub(super) fn open(id: &str, files: &[LogFile], figures: Figures) -> Result<Arc<Self>, LogError> {
         let figures = Arc::new(figures);
-        let growing = logs.pop().unwrap_or_default();
-        let (mut bytes, mut problems) = (0, Vec::new());
-        if !logs.is_empty() {
-            let report = read_logs(&logs, |record| figures.lock().record(record))?;
-            (bytes, problems) = (report.bytes, report.problems());
+        let last = files.last().map(|last| last.inode);
+        let (growing, others): (Vec<_>, Vec<_>) =
+            files.iter().partition(|file| Some(file.inode) == last || is_written(file));
+        let mut of_run = OfRun { run: id.to_owned(), ..OfRun::default() };
+        if !others.is_empty() {
+            let paths: Vec<_> = others.iter().map(|file| file.path.clone()).collect();
+            let report = read_logs(&paths, |record| figures.lock().record(record))?;
+            (of_run.bytes, of_run.problems, of_run.places) = (report.bytes, report.problems(), paths.len());
+            of_run.known = others.iter().map(|file| (file.inode, file.length)).collect();
+            of_run.seen = report.into_seen();
         }
-        let failed = |source| LogError::Io { what: "read", path: growing.clone(), source };
-        let mut tail = Tail::open(id, &growing).map_err(failed)?;
-        (tail.bytes, tail.problems) = (bytes, problems);
+        let mut tails = Vec::with_capacity(growing.len());
+        for file in growing {
+            let failed = |source| LogError::Io { what: "read", path: file.path.clone(), source };
+            tails.push(Tail::open(&file.path, &mut of_run).map_err(failed)?);
+        }
         let followed = Arc::new(Self {
             id: id.to_owned(),
             figures,
-            tail: Mutex::new(tail),
+            logs: Mutex::new(Logs { tails, of_run }),
             health: Mutex::default(),
             grows: AtomicBool::new(true),
             following: OnceLock::new(),
         });
         followed.read_on();
         Ok(followed)
+    }
+
+    /// Follows those of these files of the run that are not read yet, too. Records that several files have count once.
+    pub(super) fn add(&self, files: &[LogFile]) {
+        let mut logs = self.logs();
+        let Logs { tails, of_run } = &mut *logs;
+        let before = tails.len();
+        for file in files {
+            if of_run.is_known(file) {
+                continue;
+            }
+            match Tail::open(&file.path, of_run) {
+                Ok(tail) => tails.push(tail),
+                Err(error) => tracing::warn!("cannot read the log {}: {error}", file.path.display()),
+            }
+        }
+        let found = tails.len() > before;
+        drop(logs);
+        if found {
+            self.read_on();
+        }
     }
 
     /// Starts a task that reads what is new every half second, until the run ends or this is dropped.
@@ -86,23 +115,19 @@ impl Followed {
 
     /// Whether the log may grow further.
     fn read_on(&self) -> bool {
-        let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
-        let read = tail.read_on(|records| {
+        let mut logs = self.logs();
+        let grows = logs.read_on(|records| {
             let mut figures = self.figures.lock();
             records.iter().for_each(|record| figures.record(record));
         });
-        let grows = match read {
-            Ok(()) => !tail.ended && !tail.is_silent(),
-            Err(error) => {
-                let problem = format!("cannot read the log {}: {error}", tail.path.display());
-                tail.problems.push(problem);
-                false
-            }
-        };
-        *self.health.lock().unwrap_or_else(PoisonError::into_inner) = tail.health();
+        *self.health.lock().unwrap_or_else(PoisonError::into_inner) = logs.health();
         // After the figures, so that who sees the end has all of them.
         self.grows.store(grows, Ordering::Release);
         grows
+    }
+
+    fn logs(&self) -> MutexGuard<'_, Logs> {
+        self.logs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn grows(&self) -> bool {
@@ -125,28 +150,95 @@ impl Run for Followed {
 }
 
 /// Whether a log of these properties is being written, as far as they show it.
-pub(super) fn is_recent(modified_unix_ns: u64) -> bool {
+fn is_recent(modified_unix_ns: u64) -> bool {
     unix_now_ns().saturating_sub(modified_unix_ns) < SILENT_NS
+}
+
+/// Whether another process seems to be writing this log.
+pub(super) fn is_written(file: &LogFile) -> bool {
+    is_recent(file.modified_unix_ns) && footer_at(&file.path).is_none()
+}
+
+/// The logs of a run that grow.
+#[derive(Debug)]
+struct Logs {
+    tails: Vec<Tail>,
+    of_run: OfRun,
+}
+
+/// What is known of all logs of the run.
+#[derive(Debug, Default)]
+struct OfRun {
+    run: String,
+    /// Its records so far: two logs of a run may overlap, as those of two analytics and copies do.
+    seen: Seen,
+    /// Files that were read, by their inodes, with their lengths then. Those that are followed have the greatest one.
+    known: HashMap<u64, u64>,
+    /// Files so far, for `seen`.
+    places: usize,
+    /// Of files that are not followed any more.
+    bytes: u64,
+    problems: Vec<String>,
+}
+
+impl OfRun {
+    /// Whether all of the file was read, or it is followed.
+    fn is_known(&self, file: &LogFile) -> bool {
+        self.known.get(&file.inode).is_some_and(|length| file.length <= *length)
+    }
+
+    fn next_place(&mut self) -> usize {
+        self.places += 1;
+        self.places
+    }
+}
+
+impl Logs {
+    /// Reads to the end of each log, and hands on the new records in batches. Whether the log may grow further.
+    fn read_on(&mut self, mut each: impl FnMut(&[Record])) -> bool {
+        for tail in &mut self.tails {
+            if let Err(error) = tail.read_on(&mut self.of_run, &mut each) {
+                self.of_run.problems.push(format!("cannot read the log {}: {error}", tail.path.display()));
+                return false;
+            }
+        }
+        self.tails.sort_by_key(Tail::modified_unix_ns);
+        let grows = self.tails.last().is_some_and(|last| !last.ended && is_recent(last.modified_unix_ns()));
+        // What is not written any more, such as a copy. It is found again if it grows.
+        let silent = self.tails.iter().take_while(|tail| !is_recent(tail.modified_unix_ns())).count();
+        for tail in self.tails.drain(..silent.min(self.tails.len().saturating_sub(1))) {
+            self.of_run.known.insert(tail.inode, tail.file.metadata().map_or(0, |there| there.len()));
+            self.of_run.bytes += tail.read();
+        }
+        grows
+    }
+
+    fn health(&self) -> Health {
+        let more: u64 = self.tails.iter().map(|tail| tail.damaged.saturating_sub(1)).sum();
+        let more = (more > 0).then(|| format!("{more} more damaged lines follow"));
+        Health {
+            log: self.tails.last().map_or_else(String::new, |last| shown_path(&last.path)),
+            log_bytes: self.of_run.bytes + self.tails.iter().map(Tail::read).sum::<u64>(),
+            log_problems: self.of_run.problems.iter().cloned().chain(more).collect(),
+            ..Health::default()
+        }
+    }
 }
 
 /// The end of a growing log, through rotations.
 #[derive(Debug)]
 struct Tail {
-    run: String,
     path: PathBuf,
     file: File,
     /// Of the file, to distinguish it from another one of that name.
     inode: u64,
+    /// The number of the file among those of the run.
+    place: usize,
     /// None until the file has enough bytes to show its format.
     reader: Option<Reader<io::Chain<Cursor<Vec<u8>>, File>>>,
-    /// Highest number of each node; its records arrive in their order.
-    through: HashMap<String, u64>,
     damaged: u64,
-    /// Of the files before this one.
-    bytes: u64,
     /// The last record is a footer.
     ended: bool,
-    problems: Vec<String>,
 }
 
 /// What is next in the file, without what it borrows.
@@ -158,55 +250,47 @@ enum Next {
 }
 
 impl Tail {
-    fn open(run: &str, path: &Path) -> io::Result<Self> {
+    fn open(path: &Path, of_run: &mut OfRun) -> io::Result<Self> {
         let file = File::open(path)?;
         let inode = file.metadata()?.ino();
-        Ok(Self {
-            run: run.to_owned(),
-            path: path.to_owned(),
-            file,
-            inode,
-            reader: None,
-            through: HashMap::new(),
-            damaged: 0,
-            bytes: 0,
-            ended: false,
-            problems: Vec::new(),
-        })
+        of_run.known.insert(inode, u64::MAX);
+        let place = of_run.next_place();
+        Ok(Self { path: path.to_owned(), file, inode, place, reader: None, damaged: 0, ended: false })
     }
 
     /// Reads to the end of the log, and hands on the new records in batches.
-    fn read_on(&mut self, mut each: impl FnMut(&[Record])) -> io::Result<()> {
+    fn read_on(&mut self, of_run: &mut OfRun, each: &mut impl FnMut(&[Record])) -> io::Result<()> {
         loop {
             let length = self.file.metadata()?.len();
             if self.reader.as_ref().is_some_and(|reader| length < reader.bytes()) {
                 // It was truncated, and its writer continues at the start.
-                self.begin_again();
+                of_run.bytes += self.begin_again();
+                self.place = of_run.next_place();
             }
             if self.reader.is_none() && length >= DECISIVE as u64 {
                 self.file.rewind()?;
                 self.reader = Some(Reader::follow(self.file.try_clone()?)?);
             }
-            while self.read_batch(&mut each)? {}
-            let Some(next) = self.next_file() else { return Ok(()) };
+            while self.read_batch(of_run, each)? {}
+            let Some(next) = self.next_file(of_run) else { return Ok(()) };
             // Its writer completed this one before: what was appended since it was read is all that is missing.
-            while self.read_batch(&mut each)? {}
-            self.file = File::open(&next)?;
-            self.inode = self.file.metadata()?.ino();
-            self.path = next;
-            self.begin_again();
+            while self.read_batch(of_run, each)? {}
+            of_run.known.insert(self.inode, self.file.metadata()?.len());
+            of_run.bytes += self.begin_again();
+            let damaged = self.damaged;
+            *self = Self { damaged, ..Self::open(&next, of_run)? };
         }
     }
 
     /// Whether there is more.
-    fn read_batch(&mut self, each: &mut impl FnMut(&[Record])) -> io::Result<bool> {
+    fn read_batch(&mut self, of_run: &mut OfRun, each: &mut impl FnMut(&[Record])) -> io::Result<bool> {
         let mut records = Vec::with_capacity(BATCH);
-        let more = self.read_records(&mut records)?;
+        let more = self.read_records(of_run, &mut records)?;
         each(&records);
         Ok(more)
     }
 
-    fn read_records(&mut self, records: &mut Vec<Record>) -> io::Result<bool> {
+    fn read_records(&mut self, of_run: &mut OfRun, records: &mut Vec<Record>) -> io::Result<bool> {
         let Some(reader) = &mut self.reader else { return Ok(false) };
         while records.len() < BATCH {
             let next = match reader.next()? {
@@ -228,7 +312,7 @@ impl Tail {
                             Record::Unknown(unknown) => unknown.other_form().map(str::to_owned),
                             _ => None,
                         };
-                        if is_new(&mut self.through, &record) {
+                        if of_run.seen.is_new(&record, self.place) {
                             records.push(*record);
                         }
                         match other_form {
@@ -247,53 +331,39 @@ impl Tail {
                 let unit = if reader.format().is_binary() { "message" } else { "line" };
                 let why: String = damage.1.chars().take(300).collect();
                 let place = format!("{}, {unit} {}", self.path.display(), damage.0);
-                self.problems.push(format!("{place} is not a record: {why}"));
+                of_run.problems.push(format!("{place} is not a record: {why}"));
             }
         }
         Ok(true)
     }
 
-    /// The file that has taken the name of this one, or the next number.
-    fn next_file(&self) -> Option<PathBuf> {
-        let there = fs::metadata(&self.path).ok().filter(|there| there.len() > 0);
-        if there.is_some_and(|there| there.ino() != self.inode) {
+    /// The file that has taken the name of this one, or the next number, if it is not followed yet.
+    fn next_file(&self, of_run: &OfRun) -> Option<PathBuf> {
+        let is_next = |path: &Path| {
+            let there = LogFile::at(path).ok().filter(|there| there.length > 0);
+            there.is_some_and(|there| there.inode != self.inode && !of_run.is_known(&there))
+        };
+        if is_next(&self.path) {
             return Some(self.path.clone());
         }
-        let of_run =
-            |path: &PathBuf| header_at(path).ok().flatten().is_some_and(|header| header.run == self.run);
-        next_names(&self.path).into_iter().find(of_run)
+        let header = |path: &Path| header_at(path).ok().flatten();
+        let is_of_run = |path: &Path| header(path).is_some_and(|header| header.run == of_run.run);
+        next_names(&self.path).into_iter().find(|path| is_next(path) && is_of_run(path))
     }
 
-    fn begin_again(&mut self) {
-        self.bytes += self.reader.take().map_or(0, |reader| reader.bytes());
+    /// Bytes that were read since the start of the file.
+    fn begin_again(&mut self) -> u64 {
+        self.reader.take().map_or(0, |reader| reader.bytes())
     }
 
-    fn is_silent(&self) -> bool {
-        let modified = self.file.metadata().map(|there| modified_unix_ns(&there));
-        !modified.is_ok_and(is_recent)
+    /// Bytes of the file that were read.
+    fn read(&self) -> u64 {
+        self.reader.as_ref().map_or(0, Reader::bytes)
     }
 
-    fn health(&self) -> Health {
-        let more = self.damaged.saturating_sub(1);
-        let more = (more > 0).then(|| format!("{more} more damaged lines follow"));
-        Health {
-            log: shown_path(&self.path),
-            log_bytes: self.bytes + self.reader.as_ref().map_or(0, Reader::bytes),
-            log_problems: self.problems.iter().cloned().chain(more).collect(),
-            ..Health::default()
-        }
+    fn modified_unix_ns(&self) -> u64 {
+        self.file.metadata().map_or(0, |there| modified_unix_ns(&there))
     }
-}
-
-/// Whether the record was not read before.
-fn is_new(through: &mut HashMap<String, u64>, record: &Record) -> bool {
-    let Some((node, number)) = record.origin().filter(|(_, number)| *number > 0) else { return true };
-    match through.get_mut(node) {
-        Some(through) if *through >= number => return false,
-        Some(through) => *through = number,
-        None => drop(through.insert(node.to_owned(), number)),
-    }
-    true
 }
 
 /// The time of the last write, nanoseconds since the Unix epoch.

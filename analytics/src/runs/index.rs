@@ -33,7 +33,7 @@ use crate::log::LogError;
 use crate::views::Health;
 
 /// It grows with each change of what an index has. The figures of another version may be others.
-const INDEX_VERSION: u32 = 12;
+const INDEX_VERSION: u32 = 14;
 
 /// The index of a run.
 #[derive(Clone, Debug)]
@@ -54,6 +54,8 @@ pub(super) struct Head {
     /// Response times over time, by endpoint.
     over_time: BTreeMap<String, OverTime>,
     health: Health,
+    /// Whether the logs have the end of the run.
+    pub(super) ended: bool,
     /// None if the logs cannot be read in parts.
     parts: Option<Parts>,
     /// None if blocks cannot be put together, because a bound of the figures was exceeded.
@@ -120,10 +122,11 @@ impl RunIndex {
         let health = Health {
             log: named(paths),
             log_bytes: report.bytes,
-            log_problems: report.problems(),
+            log_problems: report.why_incomplete(),
             gaps: report.missing_records(),
             ..Health::default()
         };
+        let ended = report.missing_end().is_none();
         let parts = aggregate.sure_times().and_then(|times| making.parts(report, times.clone()));
         let blocks = parts.as_ref().and_then(|_| blocks.finish(&aggregate));
         let (blocks, sections) = blocks.map_or((None, Vec::new()), |(blocks, it)| (Some(blocks), it));
@@ -136,6 +139,7 @@ impl RunIndex {
             observed: aggregate.observed(),
             over_time: aggregate.endpoints_over_time(),
             health,
+            ended,
             parts,
             blocks,
         };

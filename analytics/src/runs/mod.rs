@@ -76,6 +76,10 @@ pub(crate) trait Run: std::fmt::Debug + Send + Sync {
     fn health(&self) -> Health;
     /// Where its results come from.
     fn source(&self) -> RunSource;
+    /// Whether all of it is there, with the end of its log: without that it has no verdict.
+    fn has_end(&self) -> bool {
+        false
+    }
     /// Where its replay is.
     fn replay(&self) -> Option<ReplayView> {
         None

@@ -55,14 +55,19 @@ impl RecordedRun {
         Ok(Self { logs: files, named: named.join(", "), report, aggregate, span, input })
     }
 
-    /// The defects of the logs, one sentence each.
+    /// Why the logs are not complete, one sentence each.
     pub fn problems(&self) -> Vec<String> {
-        let mut problems = self.report.problems();
+        let mut problems = self.report.why_incomplete();
         for kept in &self.input {
             let path = kept.path().display().to_string();
             problems.iter_mut().for_each(|problem| *problem = problem.replace(&path, "-"));
         }
         problems
+    }
+
+    /// Whether the logs have the end of the run, or are of the 2015 design, which wrote none.
+    pub(crate) fn has_end(&self) -> bool {
+        self.report.missing_end().is_none()
     }
 
     /// What was counted.
@@ -100,7 +105,7 @@ impl RecordedRun {
             live: false,
             log: self.named.clone(),
             log_bytes: self.report.bytes,
-            outcome: Some(end(&self.aggregate.snapshot(), false)),
+            outcome: Some(end(&self.aggregate.snapshot(), self.has_end())),
             note: String::new(),
         }
     }

@@ -273,6 +273,10 @@ impl Run for Replayed {
         RunSource::Replay
     }
 
+    fn has_end(&self) -> bool {
+        self.recorded.has_end() && self.state().over
+    }
+
     fn replay(&self) -> Option<ReplayView> {
         Some(self.view())
     }

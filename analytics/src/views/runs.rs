@@ -46,7 +46,7 @@ pub struct RunEnd {
     pub chains: u64,
     /// Those of them that failed; null while only the log's footer has been read.
     pub chains_failed: Option<u64>,
-    /// Whether all thresholds hold and every included chain succeeded; null for a run that is live or was
-    /// interrupted.
+    /// Whether all thresholds hold and every included chain succeeded; null for a run that is live, was
+    /// interrupted, or whose log has no end.
     pub passed: Option<bool>,
 }

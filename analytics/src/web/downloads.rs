@@ -21,7 +21,6 @@ use wec_report::html::html;
 use super::error::{ApiError, BodyRefusals, ErrorBody, Refusals};
 use super::{Web, body};
 use crate::runs::{LONGEST_NOTE, RecordedRun};
-use crate::views::RunSource;
 
 /// Bytes of a log that are in memory at once.
 const CHUNK: usize = 64 << 10;
@@ -88,7 +87,7 @@ pub(super) async fn report(
     let run = web.run(&id).await?;
     let figures = run.figures();
     let name = figures.snapshot(FRESH).run.id.clone();
-    let ended = run.source() == RunSource::Log;
+    let ended = run.has_end();
     let problems = run.health().log_problems;
     // Making it takes longer than results can wait.
     let counted = figures.counted().map(|counted| counted.clone());
@@ -98,7 +97,9 @@ pub(super) async fn report(
         let _until_made = one_at_a_time;
         match counted {
             Some(aggregate) => Ok(html(&aggregate, &problems, ended)),
-            None => RecordedRun::read(&logs).map(|read| html(read.aggregate(), &read.problems(), ended)),
+            None => {
+                RecordedRun::read(&logs).map(|read| html(read.aggregate(), &read.problems(), read.has_end()))
+            }
         }
     });
     let made = made.await.map_err(|_| ApiError::Unavailable("the report could not be made".to_owned()))?;

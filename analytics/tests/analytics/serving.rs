@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use wec_analytics::{Analytics, Live, RunEntry, RunSource, Runs, ServedPage};
 use wec_board::Board;
-use wec_log::{LogFormat, LogOptions};
-use wec_record::{Chain, Record};
+use wec_log::{LogFormat, LogOptions, RecordWriter};
+use wec_record::{Chain, Mark, MarkBy, MarkValue, MarkWhat, Observation, Record};
 
 use crate::common::{START, chain_record, chain_result, exchange, header, load_record};
 
@@ -122,6 +122,89 @@ async fn a_binary_log_that_rotates_is_followed() {
     let ended = run.finish().await.snapshot;
     let live = until(&page, |live| live.source == RunSource::Log).await;
     assert_eq!((live.snapshot, live.health.log_problems), (ended, Vec::new()));
+}
+
+/// Copies of a log, made while it is written, as by `wec convert` into the same folder: before the page is opened, and
+/// while it follows the log. They have nothing that the log does not have.
+#[tokio::test]
+async fn copies_of_a_log_that_grows_count_nothing_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = Analytics::start(crate::common::config(folder.path()), Board::local()).await.unwrap();
+    run.begin(header("run")).await.unwrap();
+    let unnumbered = |at: u64| {
+        let mark =
+            Mark::new(START + at * SECOND, MarkBy::Cli, MarkWhat::Event, MarkValue::Text(format!("{at}")));
+        let observed = Observation {
+            at_unix_ns: START + at * SECOND,
+            source: "ca".to_owned(),
+            gauges: [("g".to_owned(), at as f64)].into(),
+            ..Observation::default()
+        };
+        [Record::Mark(mark), Record::Observation(observed)]
+    };
+    let deliver = async |seqs: std::ops::RangeInclusive<u64>| {
+        let records = seqs.flat_map(|seq| [chain(seq)].into_iter().chain(unnumbered(seq)));
+        run.ingest().deliver(records.collect()).await.unwrap();
+    };
+    let log = folder.path().join("run.jsonl");
+    let copy = async |name: &str, last: u64| {
+        // The last record of what was delivered.
+        let text = format!("\"ca\",\"gauges\":{{\"g\":{last}.0}}");
+        while !std::fs::read_to_string(&log).unwrap().contains(&text) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let mut writer = RecordWriter::new(LogFormat::BinaryZstd, Vec::new());
+        wec_log::read_lines(std::slice::from_ref(&log), |record, line| writer.write(record, line).unwrap())
+            .unwrap();
+        std::fs::write(folder.path().join(name), writer.finish().unwrap()).unwrap();
+    };
+    let is_of = |live: &Live, all: u64| {
+        (certificates(live), live.snapshot.marks.len() as u64, live.source)
+            == (all, all, RunSource::GrowingLog)
+    };
+    deliver(1..=5).await;
+    // The copy is written last: the page must follow the log as well.
+    copy("early.wecb.zst", 5).await;
+    let page = serve(folder.path()).await;
+    let live = until(&page, |live| certificates(live) >= 5).await;
+    assert!(is_of(&live, 5), "{:?}", live.snapshot.marks);
+    deliver(6..=9).await;
+    let live = until(&page, |live| certificates(live) >= 9).await;
+    assert!(is_of(&live, 9), "{:?}", live.snapshot.marks);
+    copy("late.wecb.zst", 9).await;
+    // The first answer after it has read the copy.
+    let live: Live = get(&page, "/run/snapshot").await;
+    assert!(is_of(&live, 9), "{:?}", live.snapshot.marks);
+    deliver(10..=12).await;
+    let live = until(&page, |live| certificates(live) >= 12).await;
+    assert!(is_of(&live, 12), "{:?}", live.snapshot.marks);
+    let observed = live.snapshot.observed[0].samples;
+    let ended = run.finish().await.snapshot;
+    assert_eq!(ended.observed[0].samples, observed);
+    let live = until(&page, |live| live.source == RunSource::Log).await;
+    assert_eq!((live.snapshot, live.health.log_problems), (ended, Vec::new()));
+}
+
+/// Two processes write logs of one run. The second one begins while the page follows the first.
+#[tokio::test]
+async fn a_second_log_of_a_run_that_is_followed_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let line = |record: &Record| serde_json::to_string(record).unwrap() + "\n";
+    let text = |seqs: std::ops::RangeInclusive<u64>| {
+        seqs.fold(line(&Record::Header(header("run"))), |text, seq| text + &line(&chain(seq)))
+    };
+    std::fs::write(folder.path().join("a.jsonl"), text(1..=6)).unwrap();
+    let page = serve(folder.path()).await;
+    until(&page, |live| certificates(live) == 6).await;
+    std::fs::write(folder.path().join("b.jsonl"), text(4..=9)).unwrap();
+    let live: Live = get(&page, "/run/snapshot").await;
+    assert_eq!(certificates(&live), 9);
+    // The first one goes on: its records are between those of the second one, and after them.
+    let further: String = (7..=11).map(|seq| line(&chain(seq))).collect();
+    let mut first = std::fs::OpenOptions::new().append(true).open(folder.path().join("a.jsonl")).unwrap();
+    std::io::Write::write_all(&mut first, further.as_bytes()).unwrap();
+    let live = until(&page, |live| certificates(live) >= 11).await;
+    assert_eq!((certificates(&live), live.health.log_problems), (11, Vec::new()));
 }
 
 /// The first file was renamed while it was followed, as rotation does, and the writer has begun another.
