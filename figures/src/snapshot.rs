@@ -626,7 +626,8 @@ pub struct Missing {
     pub dropped_marks: u64,
     /// Scenarios in samples beyond the first 64.
     pub other_scenarios: u64,
-    /// Chosen series of observed programs that were not sampled, because there were too many.
+    /// Chosen series of observed programs that were not sampled, because there were too many, or because their value was
+    /// NaN or infinite.
     #[serde(default)]
     pub observed_left_out: u64,
     /// Samples of observed series beyond the first 256.

@@ -126,6 +126,8 @@ pub struct Values {
     pub counters: BTreeMap<String, f64>,
     /// Series that match and are beyond the bounds. The long ones come first, and are cut.
     pub left_out: Vec<String>,
+    /// Series that match and have NaN or an infinite value now, which the log cannot have.
+    pub not_finite: Vec<String>,
 }
 
 impl Chosen {
@@ -146,6 +148,10 @@ impl Chosen {
             if let Some(place) = place {
                 if series.len() > LONGEST_SERIES {
                     values.left_out.push(series.chars().take(SHOWN).chain(['…']).collect());
+                    continue;
+                }
+                if !sample.value.is_finite() {
+                    values.not_finite.push(series);
                     continue;
                 }
                 found.push((!self.series.contains(&series), place, series, sample.value, sample.counter));
@@ -217,6 +223,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_finite_number_is_named_and_takes_no_place() {
+        let mut chosen = Chosen::new(Vec::new());
+        let mut samples = numbered(0..3);
+        (samples[0].value, samples[1].value) = (f64::NAN, f64::NEG_INFINITY);
+        let values = chosen.take(samples);
+        assert_eq!(values.not_finite, ["q_queue_depth{n=\"000\"}", "q_queue_depth{n=\"001\"}"]);
+        assert_eq!((values.gauges.len(), values.left_out.len(), chosen.series.len()), (1, 0, 1));
+    }
+
+    #[test]
     fn a_long_series_is_left_out_and_cut_where_it_is_named() {
         let long = |label: &str| Sample {
             name: "q_queue_depth",
@@ -263,7 +279,7 @@ mod tests {
             (rpc("sum"), 7.2),
             ("process_cpu_seconds_total".to_owned(), 13.37),
         ];
-        assert_eq!(values, Values { gauges: gauges.into(), counters: counters.into(), left_out: Vec::new() });
+        assert_eq!(values, Values { gauges: gauges.into(), counters: counters.into(), ..Values::default() });
     }
 
     #[test]

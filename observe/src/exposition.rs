@@ -13,7 +13,7 @@ pub struct Sample<'a> {
     pub name: &'a str,
     /// As they are written.
     pub labels: Vec<(&'a str, Cow<'a, str>)>,
-    /// A finite number.
+    /// A number, also NaN or infinite: a summary without observations has NaN as its quantiles.
     pub value: f64,
     /// Whether it only grows, until its program restarts.
     pub counter: bool,
@@ -129,7 +129,7 @@ fn sample<'a>(line: &'a str, types: &HashMap<&str, Type>) -> Result<Option<Sampl
     if words.next().is_some() {
         return Err("it has text after its value");
     }
-    let counter = is_counter(name, types).filter(|_| value.is_finite());
+    let counter = is_counter(name, types);
     Ok(counter.map(|counter| Sample { name, labels, value, counter }))
 }
 
@@ -269,6 +269,8 @@ much +Inf
                 ("waits_count", false),
                 ("things_total", true),
                 ("old_things", false),
+                ("nothing", false),
+                ("much", false),
             ]
         );
         assert_eq!(defects, Defects::default());

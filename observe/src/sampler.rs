@@ -27,6 +27,7 @@ pub struct Sampler {
     failing: bool,
     /// What has been warned of.
     told_left_out: bool,
+    told_not_finite: bool,
     told_defects: bool,
     told_nothing: bool,
     samples: u64,
@@ -45,6 +46,7 @@ impl Sampler {
             http: http_client(WITHIN)?,
             failing: false,
             told_left_out: false,
+            told_not_finite: false,
             told_defects: false,
             told_nothing: false,
             samples: 0,
@@ -95,6 +97,15 @@ impl Sampler {
                 named.collect::<Vec<_>>().join(", ")
             );
         }
+        if !values.not_finite.is_empty() && !std::mem::replace(&mut self.told_not_finite, true) {
+            let named = values.not_finite.iter().take(NAMED).map(|series| wec_text::line(series));
+            tracing::warn!(
+                "{}: {} series to observe have NaN or an infinite value, such as {}: such samples are left out",
+                self.place(),
+                values.not_finite.len(),
+                named.collect::<Vec<_>>().join(", ")
+            );
+        }
         if values.gauges.is_empty() && values.counters.is_empty() {
             if !std::mem::replace(&mut self.told_nothing, true) {
                 tracing::warn!(
@@ -109,7 +120,7 @@ impl Sampler {
             source: self.source.name.clone(),
             gauges: values.gauges,
             counters: values.counters,
-            left_out: values.left_out.len() as u64,
+            left_out: (values.left_out.len() + values.not_finite.len()) as u64,
         })
     }
 

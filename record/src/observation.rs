@@ -25,7 +25,7 @@ pub struct Observation {
     /// Series with totals, which grow until the program restarts. Readers compute rates.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub counters: BTreeMap<String, f64>,
-    /// Series that were chosen and left out, because there were too many.
+    /// Series that were chosen and left out, because there were too many, or because their value was NaN or infinite.
     #[serde(skip_serializing_if = "is_zero")]
     pub left_out: u64,
 }
