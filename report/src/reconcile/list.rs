@@ -57,8 +57,10 @@ pub enum ListError {
         /// The line, from 1.
         line: u64,
     },
-    /// There is nothing to compare with.
-    #[error("it has no serial numbers")]
+    /// There is not even a line that names the columns, as in the export of a CA without certificates.
+    #[error(
+        "it is empty: the list of a CA without certificates has a first line that names the column serial"
+    )]
     Empty,
 }
 
@@ -170,7 +172,7 @@ impl CaList {
     /// that begin with `#` are skipped.
     ///
     /// # Errors
-    /// When the list cannot be read, is empty, or has anything else.
+    /// When the list cannot be read, has no line, or has anything else. It may have no serial numbers below its head.
     pub fn read(source: impl io::Read, form: &ListForm) -> Result<Self, ListError> {
         let mut source = io::BufReader::new(ShortLines { source, line: 1, length: 0 });
         let mut before = 0;
@@ -204,7 +206,8 @@ impl CaList {
                 .unwrap_or(&b',');
             list.read_csv(Cursor::new(first).chain(source), delimiter, before, form)?;
         }
-        if list.serials.is_empty() { Err(ListError::Empty) } else { Ok(list) }
+        list.maybe_decimal &= !list.serials.is_empty();
+        Ok(list)
     }
 
     fn read_csv(

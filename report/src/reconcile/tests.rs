@@ -45,8 +45,8 @@ fn a_list_is_csv_or_one_serial_a_line_however_it_is_written() {
 #[test]
 fn what_is_no_list_is_refused_with_its_line() {
     for (text, why) in [
-        ("", "no serial numbers"),
-        ("serial\n", "no serial numbers"),
+        ("", "it is empty"),
+        ("\n# nothing\n", "it is empty"),
         ("01\nzz\n", "line 2: \"zz\" is no serial number"),
         ("01\n\n# x\n02,03\n", "line 4: \"02,03\""),
         ("# x\nserial,b\n01,b\nxx,b\n", "line 4: \"xx\""),
@@ -58,6 +58,19 @@ fn what_is_no_list_is_refused_with_its_line() {
     }
     let named = ListForm { order_column: Some("o".into()), ..ListForm::default() };
     assert!(list("serial\n01\n", &named).unwrap_err().contains("--order-column"));
+}
+
+/// What a CA exports that has lost all of its certificates.
+#[test]
+fn a_list_without_certificates_has_its_head() {
+    for head in ["serial", "serial\n", "# of May\nid,serial,order\n\n"] {
+        let found = reconciled(head, &[chain(1, "/o/1", "01", 200)]);
+        assert_eq!(
+            (found.is_equal, found.only_here, found.in_list, found.maybe_decimal),
+            (false, 1, 0, false)
+        );
+        assert!(reconciled(head, &[]).is_equal);
+    }
 }
 
 proptest! {
