@@ -41,6 +41,14 @@ pub fn summary_table(snapshot: &Snapshot, style: TextStyle) -> String {
         rate(snapshot.rps),
         snapshot.requests_failed,
     ));
+    let unknown = snapshot.missing.unknown_chains;
+    if unknown > 0 {
+        text.pop();
+        text += &prose(format!(
+            "{} that this version does not know: not among the iterations, only the requests are counted\n\n",
+            counted(unknown, "more result is of a chain", "more results are of chains")
+        ));
+    }
     if outcome(snapshot) == RunOutcome::Interrupted {
         text.push_str(&style.doubtful(&prose("INTERRUPTED: a partial run has no verdict\n\n".to_owned())));
     }

@@ -44,6 +44,9 @@ pub struct Baseline {
     pub elapsed_ns: u64,
     /// Whether the load tester itself was a limit.
     pub generator_limited: bool,
+    /// Why the log was not complete; empty if it was. At most three sentences.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub log_problems: Vec<String>,
     /// Certificates issued.
     pub issued: u64,
     /// Chains and endpoints.
@@ -151,9 +154,17 @@ impl Baseline {
             plan: stamp.plan.clone(),
             elapsed_ns: snapshot.elapsed_ns,
             generator_limited: snapshot.generator.limited,
+            log_problems: Vec::new(),
             issued: snapshot.issued.count,
             rows: chains.chain(endpoints).filter(|row| row.sample.count > 0).collect(),
         }
+    }
+
+    /// Adds why the log was not complete.
+    #[must_use]
+    pub fn with_problems(mut self, problems: &[String]) -> Self {
+        self.log_problems = problems.iter().take(3).cloned().collect();
+        self
     }
 
     /// Whether a file that begins with these bytes is meant to be a baseline.

@@ -303,6 +303,9 @@ fn warnings(before: &Side, after: &Side) -> Vec<String> {
             run.run
         ));
     }
+    for run in all().filter(|run| !run.log_problems.is_empty()) {
+        warnings.push(format!("the log of run {} is not complete: {}", run.run, run.log_problems.join("; ")));
+    }
     let runs: Vec<_> = all().map(|run| &run.run).collect();
     if runs.iter().collect::<BTreeSet<_>>().len() < runs.len() {
         warnings.push("a run is given twice".to_owned());

@@ -61,6 +61,12 @@ pub fn html(aggregate: &Aggregate, problems: &[String], ended: bool) -> String {
     page
 }
 
+/// Whether a file that begins with these bytes is the report of a run.
+pub fn is_one(start: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(start);
+    text.starts_with("<!doctype html>\n") && text.contains("<title>Load test of ")
+}
+
 /// The chains' colours, light and dark, from their table.
 fn colours() -> String {
     let [light, dark] = [0, 1].map(|place| {

@@ -104,6 +104,8 @@ fn between<'a>(text: &'a str, from: &str, to: &str) -> &'a str {
 #[test]
 fn text_from_the_log_stays_text() {
     let html = wec_report::html::html(&hostile_run(), &[HOSTILE.to_owned()], true);
+    assert!(wec_report::html::is_one(&html.as_bytes()[..4096]));
+    assert!(!wec_report::html::is_one(b"<!doctype html>\n<title>My notes</title>"));
     assert!(!html.contains("<script") && !html.contains("\" onload"), "markup came through");
     assert!(html.contains("&lt;script&gt;alert(&#39;1&#39;)"), "the text is there, as text");
     assert!(!html.contains(['\u{1b}', '\u{202e}']), "control characters came through");

@@ -73,7 +73,8 @@ fn side(files: &[PathBuf]) -> anyhow::Result<Side> {
     for file in files {
         let failed = || format!("cannot read {}", file.display());
         let mut start = Vec::new();
-        if file.as_os_str() != "-" {
+        // Of a folder the reader of logs names the way out.
+        if file.as_os_str() != "-" && !file.is_dir() {
             File::open(file).with_context(failed)?.take(64).read_to_end(&mut start).with_context(failed)?;
         }
         if Baseline::is_one(&start) {
@@ -87,15 +88,12 @@ fn side(files: &[PathBuf]) -> anyhow::Result<Side> {
     for files in logs.values() {
         let mut aggregate = Aggregate::default().without_charts();
         let found = read_logs(files, |record| aggregate.record(record))?;
-        for problem in found.problems() {
-            say(format_args!("warning: {problem}"));
-        }
         let clamped = aggregate.snapshot().missing.clamped_times;
         if clamped > 0 {
             let run = files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ");
             say(format_args!("warning: {run}: {clamped} times above one hour were counted as one hour"));
         }
-        runs.push(Baseline::of(&aggregate));
+        runs.push(Baseline::of(&aggregate).with_problems(&found.why_incomplete()));
     }
     Ok(Side(runs))
 }

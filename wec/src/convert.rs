@@ -120,7 +120,7 @@ fn copy(
 }
 
 fn conclude(report: &LogReport, strict: bool) -> Exit {
-    let problems = report.problems();
+    let problems = report.why_incomplete();
     let severity = if strict { "error" } else { "warning" };
     problems.iter().for_each(|problem| say(format_args!("{severity}: {problem}")));
     if strict && !problems.is_empty() { Exit::CouldNotRun } else { Exit::Passed }

@@ -66,7 +66,7 @@ pub(crate) async fn export(options: Options) -> anyhow::Result<Exit> {
              log, too; a log of the 2015 design has no header"
         );
     }
-    let problems = found.problems();
+    let problems = found.why_incomplete();
     if strict && !problems.is_empty() {
         bail!("the log is not complete, which --strict does not allow:\n  {}", problems.join("\n  "));
     }

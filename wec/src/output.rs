@@ -1,6 +1,6 @@
 //! Where a run in this process writes its results.
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Read as _};
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -180,6 +180,30 @@ pub(crate) fn refuse_an_input(file: &Path, logs: &[PathBuf]) -> anyhow::Result<(
     if let Some(log) = logs.iter().find(|log| output.is_some() && same(log) == output) {
         bail!("{} is the log {}: name another file", file.display(), log.display());
     }
+    Ok(())
+}
+
+/// Refuses to replace a file that this program did not write: one that is neither empty nor `is_one` by its first bytes.
+///
+/// # Errors
+/// The message has the file.
+pub(crate) fn refuse_another(file: &Path, what: &str, is_one: impl Fn(&[u8]) -> bool) -> anyhow::Result<()> {
+    /// More than the part by which reports and baselines are known.
+    const BEGINNING: u64 = 4 << 10;
+    if file.as_os_str() == "-"
+        || !std::fs::metadata(file).is_ok_and(|there| there.is_file() && there.len() > 0)
+    {
+        return Ok(());
+    }
+    let mut start = Vec::new();
+    std::fs::File::open(file)
+        .and_then(|there| there.take(BEGINNING).read_to_end(&mut start))
+        .with_context(|| format!("cannot look at {}, which would be replaced", file.display()))?;
+    ensure!(
+        is_one(&start),
+        "{} exists and is not {what}: name another file, or overwrite it with --force",
+        file.display()
+    );
     Ok(())
 }
 

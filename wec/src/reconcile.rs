@@ -56,7 +56,7 @@ fn make(options: &Options) -> anyhow::Result<Exit> {
         runs.entry(run_of(log)).or_default().push(log.clone());
     }
     for logs in runs.values() {
-        let problems = read_logs(logs, |record| reconciler.record(record))?.problems();
+        let problems = read_logs(logs, |record| reconciler.record(record))?.why_incomplete();
         if options.strict && !problems.is_empty() {
             bail!("the log is not complete, which --strict does not allow:\n  {}", problems.join("\n  "));
         }

@@ -3,6 +3,7 @@
 mod drive;
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail, ensure};
@@ -17,7 +18,9 @@ use crate::output::{OutputOptions, Page};
 /// The heading in `--help`.
 const HEADING: &str = "Replay";
 /// Slowest and fastest replay in the page.
-const SPEEDS: std::ops::RangeInclusive<f64> = 1.0..=1_000.0;
+const SPEEDS: RangeInclusive<f64> = 1.0..=1_000.0;
+/// The same of --drive.
+const DRIVE_SPEEDS: RangeInclusive<f64> = 0.001..=1_000.0;
 
 /// Options of `wec replay`.
 #[derive(Debug, clap::Args)]
@@ -43,14 +46,19 @@ pub(crate) struct Options {
 }
 
 fn speed(text: &str) -> Result<f64, String> {
-    let wrong = || format!("{text:?} is not a number from 0.001 to 1000");
-    text.parse().ok().filter(|speed| (0.001..=1_000.0).contains(speed)).ok_or_else(wrong)
+    let wrong = || format!("{text:?} is not a number: write 1 to 1000, or with --drive 0.001 to 1000");
+    text.parse().ok().filter(|speed: &f64| speed.is_finite()).ok_or_else(wrong)
 }
 
 pub(crate) async fn replay(options: Options, stop: Stop) -> anyhow::Result<Exit> {
     let Options { logs, speed, drive, strict, flags, output } = options;
     if let Some(directory) = drive {
-        let recorded = drive::Recorded { logs, strict, directory, speed: speed.unwrap_or(1.0) };
+        let speed = speed.unwrap_or(1.0);
+        if let Err(error) = within(speed, &DRIVE_SPEEDS) {
+            say(format_args!("error: {error}"));
+            return Ok(Exit::Usage);
+        }
+        let recorded = drive::Recorded { logs, strict, directory, speed };
         return drive::drive(recorded, flags, output, stop).await;
     }
     if let Err(error) = only_shown(speed, &flags, &output) {
@@ -73,11 +81,19 @@ pub(crate) async fn replay(options: Options, stop: Stop) -> anyhow::Result<Exit>
     Ok(Exit::Passed)
 }
 
+fn within(speed: f64, speeds: &RangeInclusive<f64>) -> anyhow::Result<()> {
+    ensure!(
+        speeds.contains(&speed),
+        "--speed {speed} is not a number from {} to {}",
+        speeds.start(),
+        speeds.end()
+    );
+    Ok(())
+}
+
 /// Checks that no option requires --drive.
 fn only_shown(speed: Option<f64>, flags: &Flags<Drive>, output: &OutputOptions) -> anyhow::Result<()> {
-    if let Some(speed) = speed.filter(|speed| !SPEEDS.contains(speed)) {
-        bail!("--speed {speed} is not a number from {} to {}", SPEEDS.start(), SPEEDS.end());
-    }
+    speed.map_or(Ok(()), |speed| within(speed, &SPEEDS))?;
     let given = flags.plan.flags();
     ensure!(given.is_empty(), "{} requires --drive: a replay in the page starts no chains", given.join(", "));
     let without_page = output.headless || output.listen == Some(Page::Off);

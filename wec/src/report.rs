@@ -4,14 +4,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use serde::Serialize;
 use strum::VariantNames as _;
-use wec_analytics::{Aggregate, LogReport, Times, read_logs, summary_table, time_text};
+use wec_analytics::{Aggregate, LogReport, Snapshot, Times, read_logs, summary_table, time_text};
 use wec_record::{Chain, Record, RunTimes};
 use wec_report::baseline::Baseline;
 use wec_report::by::{By, Groups};
 use wec_startup::{Exit, TextStyle, WrongUse, report as print, say, write_beside};
 
-use crate::output::{refuse_an_input, refuse_two_documents};
+use crate::output::{refuse_an_input, refuse_another, refuse_two_documents};
 
 /// Options of `wec report`.
 #[derive(Debug, clap::Args)]
@@ -49,6 +50,9 @@ pub(crate) struct Options {
     /// Only what ended earlier than this after the run's start
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, help_heading = "Input")]
     to: Option<Duration>,
+    /// Overwrite the file of --html or --baseline also if this command did not write it
+    #[arg(long, help_heading = "Output")]
+    force: bool,
     /// Refuse a log that is not complete
     #[arg(long, help_heading = "Input")]
     strict: bool,
@@ -62,21 +66,32 @@ fn make(options: &Options) -> anyhow::Result<Exit> {
     for file in options.html.iter().chain(&options.baseline) {
         refuse_an_input(file, &options.logs)?;
     }
+    if !options.force {
+        if let Some(file) = &options.html {
+            refuse_another(file, "a report of wec", wec_report::html::is_one)?;
+        }
+        if let Some(file) = &options.baseline {
+            refuse_another(file, "a baseline", Baseline::is_one)?;
+        }
+    }
     refuse_two_documents(&options.to_stdout())?;
     let (found, aggregate, groups) = aggregate(options)?;
-    let problems = found.problems();
+    let problems = found.why_incomplete();
     if options.strict && !problems.is_empty() {
         bail!("the log is not complete, which --strict does not allow:\n  {}", problems.join("\n  "));
     }
     for problem in &problems {
         say(format_args!("warning: {problem}"));
     }
+    if found.repeated > 0 {
+        say(format_args!("note: {} repeated records of the log are counted once", found.repeated));
+    }
     if let Some(file) = &options.html {
-        let html = wec_report::html::html(&aggregate, &problems, found.footer.is_some());
+        let html = wec_report::html::html(&aggregate, &problems, found.ended);
         write(file, &html)?;
     }
     if let Some(file) = &options.baseline {
-        write(file, &Baseline::of(&aggregate).text()?)?;
+        write(file, &Baseline::of(&aggregate).with_problems(&problems).text()?)?;
     }
     // The summary says it, and its JSON and the page have it.
     let clamped = aggregate.snapshot().missing.clamped_times;
@@ -101,11 +116,33 @@ fn make(options: &Options) -> anyhow::Result<Exit> {
             print(rows.text().trim_end())?;
         }
     } else if options.json {
-        print(serde_json::to_string_pretty(&snapshot)?)?;
+        let log = (!problems.is_empty() || found.repeated > 0).then_some(LogCondition {
+            ended: found.ended,
+            problems: &problems,
+            repeated: found.repeated,
+        });
+        print(serde_json::to_string_pretty(&Summary { snapshot: &snapshot, log })?)?;
     } else if !written {
         print(summary_table(&snapshot, TextStyle::stdout()).trim_end())?;
     }
     Ok(Exit::Passed)
+}
+
+/// The summary of a run, with the defects of its log.
+#[derive(Serialize)]
+struct Summary<'a> {
+    #[serde(flatten)]
+    snapshot: &'a Snapshot,
+    /// None of a log that is complete.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log: Option<LogCondition<'a>>,
+}
+
+#[derive(Serialize)]
+struct LogCondition<'a> {
+    ended: bool,
+    problems: &'a [String],
+    repeated: u64,
 }
 
 impl Options {

@@ -1814,7 +1814,8 @@ export interface components {
             lost_results: number;
             /**
              * Format: int64
-             * @description Chosen series of observed programs that were not sampled, because there were too many.
+             * @description Chosen series of observed programs that were not sampled, because there were too many, or because their value was
+             *     NaN or infinite.
              */
             observed_left_out: number;
             /**
@@ -2899,8 +2900,8 @@ export interface components {
              */
             elapsed_ns: number;
             /**
-             * @description Whether all thresholds hold and every included chain succeeded; null for a run that is live or was
-             *     interrupted.
+             * @description Whether all thresholds hold and every included chain succeeded; null for a run that is live, was
+             *     interrupted, or whose log has no end.
              */
             passed: boolean | null;
         };

@@ -62,7 +62,7 @@ pub(super) async fn drive(
     let read = tokio::task::spawn_blocking(move || Starts::read(&logs));
     let Some(read) = stop.finish.run_until_cancelled(read).await else { return Ok(Exit::Interrupted) };
     let (starts, report) = read.context("reading the log")??;
-    super::tell(&report.problems(), strict)?;
+    super::tell(&report.why_incomplete(), strict)?;
     let is_cut = flags.plan.is_given("run_time");
     let mut plan = match plan(flags.plan.settings(), directory) {
         Ok(plan) => plan,

@@ -96,7 +96,7 @@ fn each_format_is_converted_to_each_other_and_to_tables() {
 fn convert_overwrites_nothing_and_reports_what_is_damaged() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let line = r#"{"chainname":"NewRegistrationChain","chaintook":12,"individualresults":[{"uri":"/acme/new-reg"}]}"#;
+    let line = SEED;
     std::fs::write(folder.join("seed.json"), format!("{line}\nnotes\n{line}\n")).unwrap();
     std::fs::write(folder.join("there.wecb"), "mine").unwrap();
     let convert = |args: &[&str]| {
@@ -142,17 +142,125 @@ fn a_report_replaces_no_log_and_shows_no_control_characters_of_one() {
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
 }
 
+/// Files that the command wrote are written again, as each run of a pipeline does. Others need `--force`.
+#[test]
+fn a_report_replaces_reports_and_baselines_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    std::fs::write(folder.join("seed.jsonl"), format!("{SEED}\n")).unwrap();
+    std::fs::write(folder.join("empty.html"), "").unwrap();
+    for _ in 0..2 {
+        wec(folder, &["report", "seed.jsonl", "--html", "run.html", "--baseline", "base.json"]);
+    }
+    wec(folder, &["report", "seed.jsonl", "--html", "empty.html"]);
+    for swapped in [["--html", "base.json"], ["--baseline", "run.html"]] {
+        let output = run(folder, &[&["report", "seed.jsonl"], &swapped[..]].concat());
+        assert!(said(&output).contains("overwrite it with --force"), "{}", said(&output));
+    }
+    wec(folder, &["report", "seed.jsonl", "--html", "base.json", "--force"]);
+    assert!(std::fs::read_to_string(folder.join("base.json")).unwrap().starts_with("<!doctype html>"));
+}
+
+/// The logs of a folder are of several runs: a whole one, one that was cut between two records, and a damaged one.
+#[test]
+fn a_folder_of_logs_is_checked_run_by_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    run_with(folder, "20", &[]);
+    let log = logs(folder).remove(0);
+    let text = std::fs::read_to_string(&log).unwrap();
+    let lines: Vec<_> = text.lines().collect();
+    let (_, run_id) = lines[0].split_once("\"run\":\"").unwrap();
+    let run_id = run_id.split('"').next().unwrap();
+    let write = |name: &str, lines: &[&str]| {
+        let text = lines.join("\n").replace(run_id, name) + "\n";
+        std::fs::write(folder.join(format!("results/{name}.jsonl")), text).unwrap();
+    };
+    write("cut", &lines[..lines.len() - 1]);
+    write("damaged", &[&lines[..3], &["{"], &lines[3..]].concat());
+    std::fs::write(folder.join("results/notes"), "mine").unwrap();
+    std::fs::write(folder.join(format!("results/{run_id}.note")), "a good run").unwrap();
+    let check = |args: &[&str]| {
+        let output = run(folder, &[&["log", "check"], args].concat());
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned() + &said(&output))
+    };
+    let (code, told) = check(&["results"]);
+    assert_eq!(code, Some(1), "{told}");
+    for part in [
+        ".jsonl: whole\n",
+        "results/cut.jsonl: without an end\n  results/cut.jsonl has no end, so results may be missing: ",
+        "results/damaged.jsonl: NOT whole\n  results/damaged.jsonl, line 4 (byte ",
+        "3 runs: 1 whole, 1 without an end, 1 NOT whole",
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    let (code, told) = check(&["--json", "results"]);
+    let runs: Vec<Value> =
+        serde_json::Deserializer::from_str(&told).into_iter().collect::<Result<_, _>>().unwrap();
+    let found: Vec<_> = runs.iter().map(|run| (&run["whole"], &run["ended"])).collect();
+    let (yes, no) = (&Value::Bool(true), &Value::Bool(false));
+    assert_eq!((code, found), (Some(1), vec![(yes, yes), (no, no), (no, yes)]));
+    // What a shell makes of results/*, with a log that cannot be read.
+    let there = logs(folder);
+    let (code, told) = check(&there.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(code == Some(1) && told.contains("4 runs: 1 whole") && told.contains("1 not read"), "{told}");
+    assert!(told.contains("notes is not a log") && !told.contains(".note is"), "{told}");
+
+    // Every command that counts the cut one tells about it.
+    let cut = "results/cut.jsonl";
+    for args in [
+        &["report", cut][..],
+        &["report", cut, "--baseline", "cut.json"],
+        &["convert", cut, "-o", "cut.wecb"],
+    ] {
+        let output = run(folder, args);
+        assert!(
+            output.status.code() == Some(0)
+                && said(&output).contains("warning: results/cut.jsonl has no end"),
+            "{}",
+            said(&output)
+        );
+        let strict = run(folder, &[args, &["--strict"]].concat());
+        assert_eq!(strict.status.code(), Some(1), "{}", said(&strict));
+        std::fs::remove_file(folder.join("cut.wecb")).unwrap_or_default();
+    }
+    let reported: Value = serde_json::from_str(&wec(folder, &["report", cut, "--json"])).unwrap();
+    assert_eq!(reported["log"]["ended"], false);
+    assert!(reported["log"]["problems"][0].as_str().unwrap().contains("has no end"), "{}", reported["log"]);
+    let whole: Value = serde_json::from_str(&wec(folder, &["report", &log, "--json"])).unwrap();
+    assert_eq!(whole["log"], Value::Null);
+    let html = wec(folder, &["report", cut, "--html", "-"]);
+    assert!(html.contains("The log is not complete: results/cut.jsonl has no end"), "{html}");
+    for before in [cut, "cut.json"] {
+        let told = wec(folder, &["compare", before, &log]);
+        assert!(
+            told.contains("Attention: the log of run cut is not complete: results/cut.jsonl has no end"),
+            "{told}"
+        );
+    }
+    std::fs::write(folder.join("ca.csv"), "serial\n").unwrap();
+    let output = run(folder, &["reconcile", cut, "--ca-list", "ca.csv"]);
+    assert!(said(&output).contains("warning: results/cut.jsonl has no end"), "{}", said(&output));
+}
+
+/// One line of the 2015 design.
+const SEED: &str =
+    r#"{"chainname":"NewRegistrationChain","chaintook":12,"individualresults":[{"uri":"/acme/new-reg"}]}"#;
+
 /// 2 is wrong use, whatever the files have; 1 is a file that cannot be used.
 #[test]
 fn commands_that_read_logs_end_with_the_documented_codes() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let line = r#"{"chainname":"NewRegistrationChain","chaintook":12,"individualresults":[{"uri":"/acme/new-reg"}]}"#;
+    let line = SEED;
     std::fs::write(folder.join("seed.jsonl"), format!("{line}\n{line}\n")).unwrap();
     std::fs::write(folder.join("damaged.jsonl"), format!("{line}\nnotes\n{line}\n")).unwrap();
     std::fs::write(folder.join("base.json"), "{\"format\":\"wec-baseline\",\"version\":1,\n\"rows\":[\n]}\n")
         .unwrap();
     std::os::unix::fs::symlink("seed.jsonl", folder.join("link.jsonl")).unwrap();
+    std::fs::create_dir(folder.join("empty")).unwrap();
+    std::fs::write(folder.join("page.html"), "<!doctype html>\n<title>mine</title>\n").unwrap();
+    std::os::unix::fs::symlink("page.html", folder.join("link.html")).unwrap();
     let influx = "http://127.0.0.1:9";
     for (args, code, why) in [
         ("report seed.jsonl", 0, ""),
@@ -173,7 +281,21 @@ fn commands_that_read_logs_end_with_the_documented_codes() {
         ("convert damaged.jsonl -o - --format json --strict", 1, "line 2 (byte 98)"),
         ("log check seed.jsonl", 0, ""),
         ("log check damaged.jsonl", 1, ""),
-        ("replay seed.jsonl --speed 0.5", 2, "is not a number from 1 to 1000"),
+        ("log check empty", 1, "the folder empty has no logs"),
+        ("report empty", 1, "show all of its runs with wec serve empty"),
+        ("compare empty seed.jsonl", 1, "show all of its runs with wec serve empty"),
+        ("reconcile empty --ca-list base.json", 1, "names no column"),
+        ("report seed.jsonl --html base.json", 1, "base.json exists and is not a report of wec"),
+        ("report seed.jsonl --baseline link.html", 1, "link.html exists and is not a baseline"),
+        ("report seed.jsonl --html seed.jsonl --force", 1, "name another file"),
+        ("replay seed.jsonl --speed 0.5", 2, "--speed 0.5 is not a number from 1 to 1000"),
+        ("replay seed.jsonl --speed 5000", 2, "--speed 5000 is not a number from 1 to 1000"),
+        ("replay seed.jsonl --speed fast", 2, "write 1 to 1000, or with --drive 0.001 to 1000"),
+        (
+            "replay seed.jsonl --drive http://127.0.0.1:9/dir --speed 5000",
+            2,
+            "--speed 5000 is not a number from 0.001 to 1000",
+        ),
         ("replay missing.jsonl", 1, "cannot open the log missing.jsonl"),
         ("replay seed.jsonl --drive http://127.0.0.1:9/dir --json seed.jsonl", 1, "name another file"),
         ("serve missing", 1, "missing is not a folder"),
@@ -192,6 +314,6 @@ fn commands_that_read_logs_end_with_the_documented_codes() {
             "{args}: it writes before it refuses"
         );
     }
-    assert_eq!(std::fs::read_dir(folder).unwrap().count(), 4, "no other file is left");
+    assert_eq!(std::fs::read_dir(folder).unwrap().count(), 7, "no other file is left");
     assert!(std::fs::read_to_string(folder.join("seed.jsonl")).unwrap().starts_with(line));
 }
