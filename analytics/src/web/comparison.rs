@@ -72,14 +72,19 @@ impl Web {
         let mut runs = Vec::with_capacity(ids.len());
         for id in ids {
             let run = self.run(id).await?;
+            // What goes on has no end yet, and its own warning.
+            let mut problems = Vec::new();
             if matches!(run.source(), RunSource::Live | RunSource::GrowingLog) {
                 live.push(id.clone());
+            } else {
+                problems = run.health().log_problems;
             }
             let counted = run.figures().counted().map(|counted| Baseline::of(&counted));
-            runs.push(match counted {
+            let baseline = match counted {
                 Some(baseline) => baseline,
                 None => self.part(id, run, (0, u64::MAX), |aggregate| Baseline::of(aggregate)).await?,
-            });
+            };
+            runs.push(baseline.with_problems(&problems));
         }
         Ok(Side(runs))
     }
