@@ -780,7 +780,13 @@ export interface components {
             /** @description The parts of `service_time_ns`. */
             time: components["schemas"]["TimeFigures"];
         };
-        /** @description One chain over time. Times are of successful iterations, in the bucket in which they ended. */
+        /**
+         * @description One chain over time. Times are of successful iterations, in the bucket in which they ended.
+         *
+         *     A percentile is of the shortest time that ends with the bucket and has enough samples for it: 20, 200 or 1,000. It is
+         *     null if this is more than a minute (or, where a bucket is wider, more than the bucket), and in a silence in
+         *     which ten samples would have come. It is exact to within 2 %.
+         */
         ChainSeries: {
             /**
              * @description Mean time of requests and connecting, which the CA and the network used; null when none succeeded
@@ -793,11 +799,11 @@ export interface components {
             failed: number[];
             /** @description Mean response time; null when none succeeded. */
             mean_ns: (number | null)[];
-            /** @description Median response time, to within 2 %; null below 20 samples. */
+            /** @description Median response time; needs 20 samples. */
             p50_ns: (number | null)[];
-            /** @description 95th percentile, to within 2 %; null below 200 samples. */
+            /** @description 95th percentile; needs 200 samples. */
             p95_ns: (number | null)[];
-            /** @description 99th percentile, to within 2 %; null below 1,000 samples. */
+            /** @description 99th percentile; needs 1,000 samples. */
             p99_ns: (number | null)[];
         };
         /**
@@ -3873,7 +3879,7 @@ export interface components {
             issued: number[];
             /** @description Largest scheduling lag. */
             lag_max_ns: (number | null)[];
-            /** @description 99th percentile of the scheduling lag, to within 2 %; null below 1,000 samples. */
+            /** @description 99th percentile of the scheduling lag, of as many samples and as long a time as that of a chain. */
             lag_p99_ns: (number | null)[];
             /** @description Accounts in the state store, by its last report in the bucket; here and in the next two null without one. */
             registrations: (number | null)[];

@@ -20,19 +20,26 @@ describe("the charts", () => {
     expect(classesChart(["timeout"]).lines[0]?.y(failing, 1)).toBe(0.5);
   });
 
-  it("fall back to the mean while most points of some chain have too few samples for a median", () => {
+  it("fall back to the mean while less than half of the points have a median", () => {
     const at = [100, 101, 102];
     const few = series(at);
     const view = () => firstView(chart("response-time"), merge(null, few), 0, at.length);
     expect(view()).toBe("mean");
-    for (const chain of Object.values(few.chains)) chain.p50_ns = [4e6, 4e6, 4e6];
+    for (const chain of Object.values(few.chains)) chain.p50_ns = [null, 4e6, 4e6];
     expect(view()).toBe("percentiles");
-    few.chains.refresh.p50_ns = [null, 4e6, 4e6];
+    // One chain with few samples does not change the view of all.
+    few.chains.refresh.p50_ns = [null, null, null];
     expect(view()).toBe("percentiles");
-    few.chains.refresh.p50_ns = [null, 4e6, null];
+    for (const chain of Object.values(few.chains)) chain.p50_ns = [null, null, 4e6];
     expect(view()).toBe("mean");
-    few.chains.refresh.mean_ns = [null, null, null];
+    for (const chain of Object.values(few.chains)) chain.mean_ns = [null, null, 4e6];
     expect(view()).toBe("percentiles");
+  });
+
+  it("have p50, p95 and p99 of a chain together in one view, each drawn in its own way", () => {
+    const lines = chart("response-time").lines.filter(({ name, view }) => name === "certificate" && view === "tail");
+    expect(lines.map(({ variant }) => variant)).toEqual(["p50", "p95", "p99"]);
+    expect(new Set(lines.map(({ dash }) => JSON.stringify(dash))).size).toBe(3);
   });
 
   it("without any data show their first view", () => {

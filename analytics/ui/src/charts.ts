@@ -3,10 +3,10 @@
 import { NONE, brief, count, duration, rate } from "./format";
 import { acrossChains, at, type Columns } from "./series";
 import { DEFAULT_WEIGHTS } from "./chains";
-import { CHAINS } from "./wire";
+import { CHAINS, type ChainSeries } from "./wire";
 
 /** A custom property of tokens.css or chains.css, without its dashes. */
-export type Colour = "requests" | "chains" | "bad" | "hits" | `class-${number}` | `chain-${(typeof CHAINS)[number]}`;
+export type Colour = "requests" | "chains" | "bad" | "hits" | "accent" | `class-${number}` | `chain-${(typeof CHAINS)[number]}`;
 
 export interface Line {
   /** Name in the legend; lines with one name share a colour and are hidden together. */
@@ -18,7 +18,8 @@ export interface Line {
   /** The view in which it is drawn; without it, all views. */
   view?: string;
   colour: Colour;
-  dashed?: true;
+  /** Lengths of the dashes and of the gaps between them, pixels; a whole line without. */
+  dash?: readonly number[];
   filled?: true;
   /** The value of a bucket; null is a gap. */
   y: (columns: Columns, index: number) => number | null;
@@ -33,9 +34,21 @@ export interface Chart {
   /** Logarithmic for times, which differ by orders of magnitude between chains. */
   scale: "linear" | "log";
   /** Views to choose from; the last has the fewest gaps: see `firstView`. */
-  views: { id: string; label: string; title: string }[];
+  views: { id: string; label: string }[];
   lines: Line[];
 }
+
+export const DASHED = [4, 3];
+export const DOTTED = [1.5, 2.5];
+/** Of the lines of classes, as far as they have dashes. */
+export const CLASS_DASHES: readonly Pick<Line, "dash">[] = [
+  {},
+  { dash: DASHED },
+  { dash: DOTTED },
+  { dash: [10, 3] },
+  { dash: [9, 3, 2, 3] },
+  { dash: [5, 2, 1.5, 2, 1.5, 2] },
+];
 
 /** Counts in buckets of a second are whole numbers, so decimals are left out. */
 const wholeRate = (value: number | null) => brief(rate(value));
@@ -46,6 +59,18 @@ const perSecond =
     const value = of(columns, index);
     return value === null ? null : value / columns.step;
   };
+
+/** The lines of a chain's response times, by view. */
+const TIMES: readonly { view: string; variant: string; column: keyof ChainSeries; dash?: readonly number[] }[] = [
+  { view: "percentiles", variant: "p50", column: "p50_ns" },
+  { view: "percentiles", variant: "p95", column: "p95_ns", dash: DASHED },
+  { view: "tail", variant: "p50", column: "p50_ns" },
+  { view: "tail", variant: "p95", column: "p95_ns", dash: DASHED },
+  { view: "tail", variant: "p99", column: "p99_ns", dash: DOTTED },
+  { view: "parts", variant: "whole", column: "mean_ns" },
+  { view: "parts", variant: "CA", column: "ca_mean_ns", dash: DASHED },
+  { view: "mean", variant: "mean", column: "mean_ns" },
+];
 
 /** The charts of the overview. */
 export const CHARTS: readonly Chart[] = [
@@ -68,7 +93,7 @@ export const CHARTS: readonly Chart[] = [
         name: "requests",
         variant: "target",
         colour: "requests",
-        dashed: true,
+        dash: DASHED,
         y: (columns, index) => at(columns, "requests_target", index),
       },
       { name: "chains", colour: "chains", y: perSecond((columns, index) => acrossChains(columns, "count", index)) },
@@ -76,7 +101,7 @@ export const CHARTS: readonly Chart[] = [
         name: "chains",
         variant: "target",
         colour: "chains",
-        dashed: true,
+        dash: DASHED,
         y: (columns, index) => at(columns, "chains_target", index),
       },
     ],
@@ -84,81 +109,26 @@ export const CHARTS: readonly Chart[] = [
   {
     id: "response-time",
     title: "Response time by chain",
-    unit: "log",
+    unit: "log; percentiles of at most 1 min",
     format: duration,
     scale: "log",
     views: [
-      {
-        id: "percentiles",
-        label: "p50, p95",
-        title: "Median (line) and 95th percentile (dashed). Drawn where a point has 20 and 200 samples.",
-      },
-      {
-        id: "tail",
-        label: "p95, p99",
-        title: "95th percentile (line) and 99th (dashed). Drawn where a point has 200 and 1,000 samples.",
-      },
-      {
-        id: "parts",
-        label: "CA’s part",
-        title: "Mean of the whole time (line), and of its part that the CA and the network used (dashed): the rest is waiting and the load tester.",
-      },
-      { id: "mean", label: "mean", title: "Arithmetic mean; needs one sample a point." },
+      { id: "percentiles", label: "p50, p95" },
+      { id: "tail", label: "to p99" },
+      { id: "parts", label: "CA’s part" },
+      { id: "mean", label: "mean" },
     ],
-    lines: CHAINS.flatMap((chain) => ([
-      {
+    lines: CHAINS.flatMap((chain) =>
+      TIMES.map(({ view, variant, column, dash }): Line => ({
         name: chain,
-        variant: "p50",
-        view: "percentiles",
+        variant,
+        view,
         colour: `chain-${chain}`,
-        y: (columns, index) => at(columns, `${chain}.p50_ns`, index),
-      },
-      {
-        name: chain,
-        variant: "p95",
-        view: "percentiles",
-        colour: `chain-${chain}`,
-        dashed: true,
-        y: (columns, index) => at(columns, `${chain}.p95_ns`, index),
-      },
-      {
-        name: chain,
-        variant: "p95",
-        view: "tail",
-        colour: `chain-${chain}`,
-        y: (columns, index) => at(columns, `${chain}.p95_ns`, index),
-      },
-      {
-        name: chain,
-        variant: "p99",
-        view: "tail",
-        colour: `chain-${chain}`,
-        dashed: true,
-        y: (columns, index) => at(columns, `${chain}.p99_ns`, index),
-      },
-      {
-        name: chain,
-        variant: "whole",
-        view: "parts",
-        colour: `chain-${chain}`,
-        y: (columns, index) => at(columns, `${chain}.mean_ns`, index),
-      },
-      {
-        name: chain,
-        variant: "CA",
-        view: "parts",
-        colour: `chain-${chain}`,
-        dashed: true,
-        y: (columns, index) => at(columns, `${chain}.ca_mean_ns`, index),
-      },
-      {
-        name: chain,
-        variant: "mean",
-        view: "mean",
-        colour: `chain-${chain}`,
-        y: (columns, index) => at(columns, `${chain}.mean_ns`, index),
-      },
-    ] satisfies Line[]).map((line) => ({ ...line, optional: DEFAULT_WEIGHTS[chain] === 0 }))),
+        ...(dash === undefined ? {} : { dash }),
+        ...(DEFAULT_WEIGHTS[chain] === 0 ? { optional: true } : {}),
+        y: (columns, index) => at(columns, `${chain}.${column}`, index),
+      })),
+    ),
   },
   {
     id: "errors",
@@ -189,8 +159,8 @@ export const CHARTS: readonly Chart[] = [
       { name: "busy", colour: "chains", y: (columns, index) => at(columns, "busy", index) },
       {
         name: "asked for",
-        colour: "chain-registration",
-        dashed: true,
+        colour: "accent",
+        dash: DASHED,
         y: (columns, index) => at(columns, "workers_target", index),
       },
     ],
@@ -264,28 +234,25 @@ export function classesChart(classes: readonly string[]): Chart {
     lines: classes.slice(0, 6).map((name, n) => ({
       name,
       colour: `class-${n}`,
-      ...(n % 2 === 1 ? { dashed: true as const } : {}),
+      ...CLASS_DASHES[n],
       y: perSecond((columns, index) => columns.classes[name]?.[index] ?? 0),
     })),
   };
 }
 
 /**
- * The view to draw before a person chooses one: the first in which every line has values at half of its points or
- * more, otherwise the last. A CA with fewer than 20 samples a second has means, but few medians.
+ * The view to draw before a person chooses one: the first if its lines have values at half as many points as those of
+ * the last, otherwise the last. A CA with fewer than 20 samples a minute has means, but no medians.
  */
 export function firstView(chart: Chart, columns: Columns, from: number, to: number): string | undefined {
-  const values = (line: Line) => {
+  const [first, last] = [chart.views[0], chart.views.at(-1)];
+  /** Points with a value of whole lines. */
+  const points = (view: string | undefined) => {
     let found = 0;
-    for (let index = from; index < to; index += 1) found += line.y(columns, index) === null ? 0 : 1;
+    for (const line of chart.lines.filter((line) => line.view === view && line.dash === undefined)) {
+      for (let index = from; index < to; index += 1) found += line.y(columns, index) === null ? 0 : 1;
+    }
     return found;
   };
-  const last = chart.views.at(-1);
-  const most = new Map(chart.lines.filter((line) => line.view === last?.id).map((line) => [line.name, values(line)]));
-  // Views between the first and the last are for those who ask.
-  const whole = chart.views.slice(0, 1).find((view) => {
-    const main = chart.lines.filter((line) => line.view === view.id && !line.dashed);
-    return main.every((line) => values(line) * 2 >= (most.get(line.name) ?? 0));
-  });
-  return (whole ?? last)?.id;
+  return points(first?.id) * 2 >= points(last?.id) ? first?.id : last?.id;
 }

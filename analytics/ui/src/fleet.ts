@@ -1,13 +1,13 @@
 // The charts of a fleet that is driven, from the samples of its figures. Pure.
 
-import type { Chart, Line } from "./charts";
+import { CLASS_DASHES, DASHED, type Chart, type Line } from "./charts";
 import { lineOf, short } from "./observed";
 import type { ObservedSeries } from "./wire";
 
 /** The source of the fleet's figures among what is observed. */
 export const SOURCE = "fleet";
 
-type Lines = readonly (Pick<Line, "name" | "colour" | "dashed"> & { series: string })[];
+type Lines = readonly (Pick<Line, "name" | "colour" | "dash"> & { series: string })[];
 
 const CHARTS: readonly { id: string; title: string; unit: string; lines: Lines }[] = [
   {
@@ -17,7 +17,7 @@ const CHARTS: readonly { id: string; title: string; unit: string; lines: Lines }
     lines: [
       { name: "orders", colour: "chains", series: "orders_total" },
       { name: "issued", colour: "hits", series: "issued_total" },
-      { name: "planned orders", colour: "requests", dashed: true, series: "planned_orders_total" },
+      { name: "planned orders", colour: "requests", dash: DASHED, series: "planned_orders_total" },
     ],
   },
   {
@@ -60,7 +60,7 @@ export function fleetCharts(series: readonly ObservedSeries[]): Chart[] {
       "fleet-refused",
       "Orders answered with a Retry-After",
       "per second, by class of clients; 503 when the CA is busy",
-      refused.map(({ name, one }, place) => ({ name, colour: `class-${place % 6}`, y: lineOf(one) })),
+      refused.map(({ name, one }, place) => ({ name, colour: `class-${place % 6}`, ...CLASS_DASHES[place % 6], y: lineOf(one) })),
     ),
   ];
 }

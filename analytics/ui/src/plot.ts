@@ -77,8 +77,8 @@ export function plotOptions(
       ...lines.map((line): uPlot.Series => ({
         label: line.name,
         stroke: () => colourOf(line.colour),
-        width: line.dashed ? 1.25 : 1.75,
-        ...(line.dashed ? { dash: [4, 3] } : {}),
+        width: line.dash === undefined ? 1.75 : 1.25,
+        ...(line.dash === undefined ? {} : { dash: [...line.dash] }),
         ...(line.filled ? { fill: () => `color-mix(in srgb, ${colourOf(line.colour)} 12%, transparent)` } : {}),
         points: { show: (_, __, from, to) => to - from < 3, size: 4 },
         spanGaps: false,

@@ -43,7 +43,7 @@ pub struct Series {
     pub chains_target: Vec<Option<f64>>,
     /// Target rate of the scenarios with a rate of requests, requests per second.
     pub requests_target: Vec<Option<f64>>,
-    /// 99th percentile of the scheduling lag, to within 2 %; null below 1,000 samples.
+    /// 99th percentile of the scheduling lag, of as many samples and as long a time as that of a chain.
     pub lag_p99_ns: Vec<Option<u64>>,
     /// Largest scheduling lag.
     pub lag_max_ns: Vec<Option<u64>>,
@@ -125,6 +125,10 @@ pub struct ChainPercentiles {
 }
 
 /// One chain over time. Times are of successful iterations, in the bucket in which they ended.
+///
+/// A percentile is of the shortest time that ends with the bucket and has enough samples for it: 20, 200 or 1,000. It is
+/// null if this is more than a minute (or, where a bucket is wider, more than the bucket), and in a silence in
+/// which ten samples would have come. It is exact to within 2 %.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ChainSeries {
     /// Iterations that ended.
@@ -133,11 +137,11 @@ pub struct ChainSeries {
     pub failed: Vec<u64>,
     /// Mean response time; null when none succeeded.
     pub mean_ns: Vec<Option<u64>>,
-    /// Median response time, to within 2 %; null below 20 samples.
+    /// Median response time; needs 20 samples.
     pub p50_ns: Vec<Option<u64>>,
-    /// 95th percentile, to within 2 %; null below 200 samples.
+    /// 95th percentile; needs 200 samples.
     pub p95_ns: Vec<Option<u64>>,
-    /// 99th percentile, to within 2 %; null below 1,000 samples.
+    /// 99th percentile; needs 1,000 samples.
     #[serde(default)]
     pub p99_ns: Vec<Option<u64>>,
     /// Mean time of requests and connecting, which the CA and the network used; null when none succeeded
