@@ -175,7 +175,7 @@ impl Chain {
                 ChainFacts { needs: Some(Object::Registration), colours: ["#0009b7", "#4c865e"], ..PLAIN }
             }
             Self::Composed => {
-                ChainFacts { needs: Some(Object::Registration), colours: ["#5c7a00", "#c3f25c"], ..PLAIN }
+                ChainFacts { needs: Some(Object::Registration), colours: ["#773f1f", "#c55f1d"], ..PLAIN }
             }
         }
     }
