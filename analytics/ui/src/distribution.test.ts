@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 
-import { axisOf, barsOf, heatAt, heatOf } from "./distribution";
+import { axisOf, barsOf, heatAt, heatOf, heatRows } from "./distribution";
 
 const cell = (from: number, to: number, count: number) => ({ from_ns: from * 1e6, to_ns: to * 1e6, count });
 
@@ -48,6 +48,18 @@ describe("a heat map", () => {
     expect(map && heatAt(map, 0.1, 0.2)?.cell.count).toBe(4);
     expect(map && heatAt(map, 0.5, 0.2)).toBeUndefined();
     expect(map && heatAt(map, 0.9, 0.9)?.at).toBe(104);
+  });
+
+  it("is a table, too, of which neighbours are one row", () => {
+    const over_time = [
+      { at_unix_s: 100, cells: [cell(1, 2, 4)] },
+      { at_unix_s: 102, cells: [cell(1, 2, 3), cell(2, 4, 5)] },
+      { at_unix_s: 104, cells: [] },
+    ];
+    const said = (rows: number) => heatRows({ over_time }, rows).map(({ at, count, shortest, often, longest }) => [at, count, shortest?.from_ns, often?.from_ns, longest?.to_ns]);
+    const [ms, two, four] = [cell(1, 2, 0).from_ns, cell(2, 4, 0).from_ns, cell(2, 4, 0).to_ns];
+    expect(said(3)).toEqual([[100, 4, ms, ms, two], [102, 8, ms, two, four], [104, 0, undefined, undefined, undefined]]);
+    expect(said(2)).toEqual([[100, 12, ms, ms, four], [104, 0, undefined, undefined, undefined]]);
   });
 
   it("of a row that has none is none", () => {

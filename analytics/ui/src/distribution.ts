@@ -98,3 +98,30 @@ export function heatOf({ over_time, step_s }: Pick<DistributionView, "over_time"
 export function heatAt(map: HeatMap, x: number, y: number): HeatCell | undefined {
   return map.cells.find((cell) => x >= cell.x && x < cell.x + cell.width && y >= cell.y && y < cell.y + cell.height);
 }
+
+/** A stretch of a heat map in figures. */
+export interface HeatRow {
+  /** Its start, seconds since the Unix epoch. */
+  at: number;
+  count: number;
+  /** The shortest, the most frequent and the longest cell; null without any times. */
+  shortest: DistributionCell | null;
+  often: DistributionCell | null;
+  longest: DistributionCell | null;
+}
+
+/** The heat map as at most `rows` rows of a table, neighbours together. */
+export function heatRows({ over_time }: Pick<DistributionView, "over_time">, rows = 20): HeatRow[] {
+  const every = Math.max(1, Math.ceil(over_time.length / rows));
+  return Array.from({ length: Math.ceil(over_time.length / every) }, (_, row) => {
+    const together = over_time.slice(row * every, (row + 1) * every);
+    const sums = new Map<number, DistributionCell>();
+    for (const cell of together.flatMap(({ cells }) => cells)) {
+      sums.set(cell.from_ns, { ...cell, count: cell.count + (sums.get(cell.from_ns)?.count ?? 0) });
+    }
+    const cells = [...sums.values()].sort((a, b) => a.from_ns - b.from_ns);
+    const often = cells.reduce<DistributionCell | null>((most, cell) => (most === null || cell.count > most.count ? cell : most), null);
+    const count = cells.reduce((sum, cell) => sum + cell.count, 0);
+    return { at: together[0]?.at_unix_s ?? 0, count, shortest: cells[0] ?? null, often, longest: cells.at(-1) ?? null };
+  });
+}

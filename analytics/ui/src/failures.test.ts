@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 
-import { failureRows, filtered, matrixOf, quietFor, waitsKept } from "./failures";
+import { failureRows, filtered, matrixOf, quietFor, sumsOf, waitsKept } from "./failures";
 import type { FailureFigures } from "./wire";
 
 const failure = (name: string, count: number, more: Partial<FailureFigures> = {}): FailureFigures => ({
@@ -68,11 +68,18 @@ describe("the matrix", () => {
     expect(matrixOf(rows)).toEqual({
       columns: ["newOrder", "finalize", "chain certificate"],
       rows: [
-        { name: "badNonce", counts: [5, 3, 0], sum: 8 },
-        { name: "rateLimited", counts: [2, 0, 0], sum: 2 },
-        { name: "timeout", counts: [0, 0, 1], sum: 1 },
+        { name: "badNonce", counts: [5, 3, 0], sums: { request: 8, chain: 0 } },
+        { name: "rateLimited", counts: [2, 0, 0], sums: { request: 2, chain: 0 } },
+        { name: "timeout", counts: [0, 0, 1], sums: { request: 0, chain: 1 } },
       ],
     });
+  });
+
+  it("adds no chain to the requests that made it fail", () => {
+    expect(sumsOf(rows)).toEqual({ request: 10, chain: 1 });
+    const refused = { class: "server-error", status: 500, problem: "serverInternal" } as const;
+    const both = failureRows({ failures: [failure("newOrder", 46, refused), failure("authorization", 46, { ...refused, scope: "chain" })] });
+    expect(matrixOf(both).rows.map(({ sums }) => sums)).toEqual([{ request: 46, chain: 46 }]);
   });
 
   it("puts what is too wide into its last column, and loses nothing", () => {
@@ -80,7 +87,7 @@ describe("the matrix", () => {
     const { columns, rows } = matrixOf(many);
     expect(columns).toEqual(["e0", "e1", "e2", "e3", "e4", "e5", "e6", "others"]);
     expect(rows[0]?.counts.at(-1)).toBe(5 + 4 + 3 + 2 + 1);
-    expect(rows[0]?.sum).toBe(78);
+    expect(rows[0]?.sums).toEqual({ request: 78, chain: 0 });
   });
 });
 

@@ -62,10 +62,19 @@ export function filtered(rows: readonly FailureRow[], { scope, text }: FailureFi
   });
 }
 
+/** How many requests and how many chains failed. A failed request can make its chain fail, so they are not one sum. */
+export type Sums = Record<FailureFigures["scope"], number>;
+
+export function sumsOf(rows: readonly FailureRow[]): Sums {
+  const sums: Sums = { request: 0, chain: 0 };
+  for (const { figures } of rows) sums[figures.scope] += figures.count;
+  return sums;
+}
+
 /** Failures by problem type or class (rows) and by chain or endpoint (columns), with their sums. */
 export interface FailureMatrix {
   columns: string[];
-  rows: { name: string; counts: number[]; sum: number }[];
+  rows: { name: string; counts: number[]; sums: Sums }[];
 }
 
 /** The widest matrix; what is beyond is in the last column. */
@@ -77,15 +86,20 @@ export function matrixOf(rows: readonly FailureRow[]): FailureMatrix {
   for (const { figures } of rows) sums.set(place(figures), (sums.get(place(figures)) ?? 0) + figures.count);
   const names = [...sums].sort((a, b) => b[1] - a[1]).map(([name]) => name);
   const columns = names.length > MOST_COLUMNS ? [...names.slice(0, MOST_COLUMNS - 1), "others"] : names;
-  const kinds = new Map<string, number[]>();
-  for (const { figures } of rows) {
-    const kind = figures.problem || figures.class || NONE;
-    const counts = kinds.get(kind) ?? columns.map(() => 0);
-    const found = columns.indexOf(place(figures));
-    const at = found === -1 ? columns.length - 1 : found;
-    counts[at] = (counts[at] ?? 0) + figures.count;
-    kinds.set(kind, counts);
+  const kinds = new Map<string, FailureRow[]>();
+  for (const row of rows) {
+    const kind = row.figures.problem || row.figures.class || NONE;
+    kinds.set(kind, [...(kinds.get(kind) ?? []), row]);
   }
-  const found = [...kinds].map(([name, counts]) => ({ name, counts, sum: counts.reduce((a, b) => a + b, 0) }));
-  return { columns, rows: found.sort((a, b) => b.sum - a.sum) };
+  const found = [...kinds].map(([name, rows]) => {
+    const counts = columns.map(() => 0);
+    for (const { figures } of rows) {
+      const column = columns.indexOf(place(figures));
+      const at = column === -1 ? columns.length - 1 : column;
+      counts[at] = (counts[at] ?? 0) + figures.count;
+    }
+    return { name, counts, sums: sumsOf(rows) };
+  });
+  const all = ({ request, chain }: Sums) => request + chain;
+  return { columns, rows: found.sort((a, b) => all(b.sums) - all(a.sums)) };
 }

@@ -49,7 +49,7 @@ it("the failed share is of chains: a retried request has not failed anybody", ()
 
 describe("the load", () => {
   it("is workers where no scenario has a rate", () => {
-    expect(loadOf(run(), "live")).toMatchObject({ label: "Workers", value: "50", of: "of 50", note: "all running" });
+    expect(loadOf(run(), "live")).toMatchObject({ label: "Workers", value: "50", of: "of 50", asked: "50", unit: "workers", note: "all running" });
   });
 
   it("is the rate of the running scenarios beside their target", () => {
@@ -57,7 +57,7 @@ describe("the load", () => {
     const scenario = { state: "running" as const, workers: 9, rate: 100, rate_unit: "chains", weights: {}, scheduled: false, values: [] };
     if (now.session !== null) now.session.scenarios = { a: scenario, b: { ...scenario, rate: 50 }, c: { ...scenario, rate: 7, state: "ended" } };
     now.snapshot.scenarios = { a: { ...NO_SCENARIO, rate: 80 }, b: { ...NO_SCENARIO, rate: 50 } };
-    expect(loadOf(now, "live")).toMatchObject({ label: "Target, chains", value: "130", of: "of 150/s", tone: "accent" });
+    expect(loadOf(now, "live")).toMatchObject({ label: "Target, chains", value: "130", of: "of 150/s", asked: "150", unit: "chains/s", tone: "accent" });
   });
 });
 
@@ -81,6 +81,10 @@ describe("the verdict", () => {
     const { snapshot } = run();
     snapshot.thresholds = passed.map(threshold);
     expect(verdictOf(snapshot, "live")).toMatchObject({ value, tone });
+  });
+
+  it("of a search is that of each step", () => {
+    expect(verdictOf(run().snapshot, "live", true)).toMatchObject({ value: "by step", tone: "" });
   });
 
   it("of a run whose chain never succeeded is that it fails", () => {

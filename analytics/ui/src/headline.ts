@@ -49,7 +49,7 @@ export function failedShare(snapshot: Snapshot, lately: Recent | null, phase: Ph
   const requests = part(snapshot.requests_failed, snapshot.requests);
   return {
     value: share(now),
-    note: `${count(all.failed)} chains in all${requests === null ? "" : `, ${share(requests)} of requests`}`,
+    note: `${count(all.failed)} chains${requests === null ? "" : `, ${share(requests)} of requests`}`,
     tone: now !== null && now > 0 ? "bad" : "",
   };
 }
@@ -58,6 +58,9 @@ export interface LoadFigure extends Figure {
   /** What is beside the value: `of 250/s`. */
   of: string;
   label: string;
+  /** What is asked for, with its unit apart. */
+  asked: string;
+  unit: string;
 }
 
 /** What there is of what is asked for: the rate if a running scenario has one, else workers. */
@@ -75,11 +78,13 @@ export function loadOf({ session, snapshot }: Pick<Live, "session" | "snapshot">
       label: `Target, ${first.rate_unit}`,
       value: rate(reached),
       of: `of ${rate(asked)}/s`,
+      asked: rate(asked),
+      unit: `${first.rate_unit}/s`,
       note: workers,
       tone: low ? "accent" : "",
     };
   }
-  return { label: "Workers", value: count(running), of: `of ${count(target)}`, note: stateSaid(session, running, target, phase), tone: "" };
+  return { label: "Workers", value: count(running), of: `of ${count(target)}`, asked: count(target), unit: target === 1 ? "worker" : "workers", note: stateSaid(session, running, target, phase), tone: "" };
 }
 
 function stateSaid(session: Live["session"], running: number, target: number, phase: Phase): string {
@@ -102,14 +107,15 @@ export function testerOf({ generator }: Snapshot, phase: Phase): Figure {
   };
 }
 
-/** The verdict so far. */
-export function verdictOf(snapshot: Snapshot, phase: Phase): Figure {
+/** The verdict so far; `searching` for a capacity search, which judges its steps. */
+export function verdictOf(snapshot: Snapshot, phase: Phase, searching = false): Figure {
   const { thresholds, never_succeeded } = snapshot;
   const over = phase === "ended";
   const failed = thresholds.filter((threshold) => standing(threshold) === "failed");
   if (never_succeeded.length > 0) {
     return { value: "✗ fails", note: `${never_succeeded.map(({ chain }) => chain).join(", ")} never succeeded`, tone: "bad" };
   }
+  if (thresholds.length === 0 && searching) return { value: "by step", note: "the search judges each step", tone: "" };
   if (thresholds.length === 0) return { value: "no thresholds", note: "nothing is judged", tone: "" };
   const holding = thresholds.filter((threshold) => standing(threshold) === "passed").length;
   const sign = failed.length > 0 ? "✗" : holding === thresholds.length ? "✓" : "?";

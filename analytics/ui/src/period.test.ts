@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 
-import { axisOf, chosen, partOf, periodSaid, zoomed } from "./period";
+import { axisOf, chosen, partOf, periodSaid, rolls, zoomed } from "./period";
 
 const live = { started: 1000, until: 1300, ended: false };
 const ended = { ...live, ended: true };
@@ -31,14 +31,17 @@ describe("the part whose figures the tables have", () => {
     expect(partOf({ from: 60, to: 90.5 }, ended)).toEqual(part);
   });
 
-  it("is the end of a run that is over, with its last record", () => {
-    expect(partOf({ last: 120 }, ended)).toEqual({ from_ns: 180e9, to_ns: 300e9 + 1 });
+  it("is the end of a run, with its last record, and moves with one that goes on", () => {
+    const part = { from_ns: 180e9, to_ns: 300e9 + 1 };
+    expect([partOf({ last: 120 }, ended), partOf({ last: 120 }, live)]).toEqual([part, part]);
+    expect([rolls({ last: 120 }, ended), rolls({ last: 120 }, live)]).toEqual([false, true]);
+    expect(rolls({ from: 60, to: 90 }, live)).toBe(false);
   });
 
-  it("is none for a whole run, and for the latest of one that goes on", () => {
+  it("is none for a whole run", () => {
     expect(partOf({ last: 600 }, ended)).toBeNull();
-    expect(partOf({ last: Infinity }, ended)).toBeNull();
-    expect(partOf({ last: 120 }, live)).toBeNull();
+    expect(partOf({ last: Infinity }, live)).toBeNull();
+    expect([rolls({ last: 600 }, live), rolls({ last: Infinity }, live)]).toEqual([false, false]);
   });
 });
 

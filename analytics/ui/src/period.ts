@@ -33,12 +33,19 @@ export function axisOf(period: Period, { started, until }: RunTimes): [number, n
   return [Math.max(until - period.last, Math.min(started, until - SHORTEST)), Math.max(until, started + SHORTEST)];
 }
 
+/** How often the figures of the latest seconds of a run that goes on are fetched. */
+export const ROLLING_MS = 5_000;
+
+/** Whether the period moves with the run, so that its figures are fetched again and again. */
+export function rolls(period: Period, { started, until, ended }: RunTimes): boolean {
+  return !ended && "last" in period && period.last < until - started;
+}
+
 /** The part whose figures are wanted, nanoseconds after the run's start; null for the figures of the whole run. */
-export function partOf(period: Period, { started, until, ended }: RunTimes): { from_ns: number; to_ns: number } | null {
+export function partOf(period: Period, { started, until }: RunTimes): { from_ns: number; to_ns: number } | null {
   if ("from" in period) return { from_ns: Math.round(period.from * 1e9), to_ns: Math.round(period.to * 1e9) };
   const length = until - started;
-  // What is latest in a run that goes on is another part each second: its tables have the whole run.
-  if (!ended || period.last >= length) return null;
+  if (period.last >= length) return null;
   return { from_ns: Math.round((length - period.last) * 1e9), to_ns: Math.round(length * 1e9) + 1 };
 }
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 
-import { columnsNamed, curveOf, matching, othersNamed, rowsOf, sorted, timesOf } from "./statistics";
+import { columnsNamed, curveOf, curveTicks, matching, othersNamed, rowsOf, sorted, timesOf, uncounted } from "./statistics";
 import { live, NO_SCENARIO, NO_TIMING, series } from "./testing";
 import type { EndpointFigures, Timing } from "./wire";
 
@@ -86,6 +86,13 @@ it("the service time of a row without one is missing, not its response time", ()
   expect(timesOf(rows.find(({ name }) => name === "finalize") ?? expect.fail("no row"), true).p95).toBe(3.5e6);
 });
 
+it("a row without times or failures says so", () => {
+  const of = (group: string) => rows.find((row) => row.group === group) ?? expect.fail(`no ${group}`);
+  expect([of("scenario").timed, of("chain").timed]).toEqual([false, true]);
+  expect(uncounted(of("scenario"))).toMatch(/by chain/);
+  expect(uncounted(of("chain"))).toBe("");
+});
+
 it("chosen columns keep their order, and an unknown one is left out", () => {
   expect(columnsNamed("p99 mean nothing").map(({ key }) => key)).toEqual(["mean", "p99"]);
   expect(columnsNamed(null).map(({ key }) => key)).toContain("p95");
@@ -102,6 +109,13 @@ describe("a curve of percentiles", () => {
     expect((p99 ?? 0) - (p90 ?? 0)).toBeCloseTo((last ?? 0) - (p99 ?? 0));
     expect(points.map(({ y }) => Number(y.toFixed(3)))).toEqual([0, 0.25, 0.5, 1]);
     expect(points.at(-1)?.low).toBeCloseTo(0.75);
+  });
+
+  it("has round times beside it", () => {
+    const ticks = curveTicks(curveOf({ ...NO_TIMING, n: 2_000, p50: 1e6, p90: 2e6, p99: 10e6 }));
+    expect(ticks.map(({ label }) => label)).toContain("10\u00a0ms");
+    expect(ticks.every(({ y }) => y >= 0 && y <= 1)).toBe(true);
+    expect(curveTicks([])).toEqual([]);
   });
 
   it("of no percentiles has no points", () => {

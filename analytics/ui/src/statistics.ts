@@ -1,5 +1,7 @@
 // The table of statistics: its rows, which all figures have in common, and how they are sorted and filtered. Pure.
 
+import { brief, duration } from "./format";
+import { logTicks } from "./scale";
 import { TIMING_COLUMNS, type TimingColumn } from "./timing";
 import { DEFAULT_WEIGHTS } from "./chains";
 import { CHAINS, type Chain, type Snapshot, type Timing } from "./wire";
@@ -36,6 +38,8 @@ export interface StatRow {
   /** The same of those that failed; null where failures are not timed. */
   failedResponse: Timing | null;
   chain: Chain | null;
+  /** Whether its times are kept at all. */
+  timed: boolean;
 }
 
 type CountedRow = Omit<StatRow, "failedPerSecond">;
@@ -58,7 +62,7 @@ const NOTHING: Timing = {
   max: null,
 };
 
-const PLAIN = { detail: "", bytes: null, service: null, failedResponse: null, chain: null };
+const PLAIN = { detail: "", bytes: null, service: null, failedResponse: null, chain: null, timed: true };
 
 /** The chains that ran, and those that run by default. */
 export function listedChains(snapshot: Snapshot): Chain[] {
@@ -123,6 +127,7 @@ function countedRows(snapshot: Snapshot, names: ReadonlyMap<string, string>): Co
       service: endpoint.service_time_ns,
       failedResponse: endpoint.failed_response_time_ns,
       chain: null,
+      timed: true,
     })),
     ...Object.entries(snapshot.profiles).flatMap(([profile, chains]) =>
       CHAINS.flatMap((chain): CountedRow[] => {
@@ -154,6 +159,7 @@ function countedRows(snapshot: Snapshot, names: ReadonlyMap<string, string>): Co
       failed: null,
       perSecond: scenario.rate,
       response: NOTHING,
+      timed: false,
     })),
     ...snapshot.nodes.map((node): CountedRow => ({
       ...PLAIN,
@@ -171,8 +177,8 @@ function countedRows(snapshot: Snapshot, names: ReadonlyMap<string, string>): Co
 
 /** Columns beside those of times that a person can choose. */
 export const OTHER_COLUMNS = [
-  { key: "failedPerSecond", label: "failed/s", title: "Failed per second, over the run or the period" },
-  { key: "bytes", label: "bytes", title: "Mean length of an answer's body" },
+  { key: "failedPerSecond", label: "failed/s" },
+  { key: "bytes", label: "bytes" },
 ] as const;
 export type OtherColumn = (typeof OTHER_COLUMNS)[number];
 
@@ -233,6 +239,13 @@ export function othersNamed(text: string | null): OtherColumn[] {
   return OTHER_COLUMNS.filter(({ key }) => keys.includes(key));
 }
 
+/** Why a row has no number of failures; empty for one that has. */
+export function uncounted({ group, failed }: StatRow): string {
+  if (failed !== null) return "";
+  if (group === "challenge") return "Failures are not counted by challenge type: those of authorizations are under Failures";
+  return "Failures are counted by chain and by endpoint";
+}
+
 export interface CurvePoint {
   label: string;
   ns: number;
@@ -256,9 +269,29 @@ export function curveOf(timing: Timing): CurvePoint[] {
     ["p99.9", 0.999, timing.p99_9, timing.p99_9_ci],
   ] as const;
   const known = percentiles.flatMap(([label, p, ns, ends]) => (ns === null ? [] : [{ label, p, ns, ends: ends ?? null }]));
-  const all = known.flatMap(({ ns, ends }) => [ns, ...(ends ?? [])]).map((ns) => Math.log(Math.max(1, ns)));
-  const [least, most] = [Math.min(...all), Math.max(...all)];
-  const y = (ns: number) => (most > least ? (Math.log(Math.max(1, ns)) - least) / (most - least) : 0.5);
+  const y = placeOf(known);
   const x = (p: number) => (Math.log10(1 / (1 - p)) - Math.log10(2)) / (3 - Math.log10(2));
   return known.map(({ label, p, ns, ends }) => ({ label, ns, ends, x: x(p), y: y(ns), low: y(ends?.[0] ?? ns), high: y(ends?.[1] ?? ns) }));
+}
+
+/** Round times beside the curve, each with its place on the axis. */
+export function curveTicks(points: readonly CurvePoint[]): { label: string; y: number }[] {
+  const all = timesIn(points);
+  if (all.length === 0) return [];
+  const y = placeOf(points);
+  const [least, most] = [Math.min(...all), Math.max(...all)];
+  return logTicks(least, most, 4)
+    .filter((ns) => ns >= least && ns <= most)
+    .map((ns) => ({ label: brief(duration(ns)), y: y(ns) }));
+}
+
+type Known = Pick<CurvePoint, "ns" | "ends">;
+
+const timesIn = (points: readonly Known[]) => points.flatMap(({ ns, ends }) => [ns, ...(ends ?? [])]).map((ns) => Math.max(1, ns));
+
+/** The place of a time on the logarithmic axis of these points, 0 to 1. */
+function placeOf(points: readonly Known[]): (ns: number) => number {
+  const all = timesIn(points).map(Math.log);
+  const [least, most] = [Math.min(...all), Math.max(...all)];
+  return (ns) => (most > least ? (Math.log(Math.max(1, ns)) - least) / (most - least) : 0.5);
 }

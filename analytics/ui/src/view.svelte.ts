@@ -4,7 +4,7 @@ import { untrack } from "svelte";
 
 import { pathOf, type Period } from "./address";
 import { Subscription, type Phase } from "./live";
-import { axisOf, chosen, partOf, zoomed, type RunTimes } from "./period";
+import { axisOf, chosen, partOf, ROLLING_MS, rolls, zoomed, type RunTimes } from "./period";
 import { phaseOf } from "./replay";
 import { rights } from "./rights.svelte";
 import { router } from "./router.svelte";
@@ -17,7 +17,12 @@ const LATELY_S = 5;
 /** The figures of a part of the run. */
 interface Part {
   view: WindowView;
-  columns: Columns;
+  /** Null while the part moves with the run: then the charts have the columns of the run. */
+  columns: Columns | null;
+  /** What was asked for. */
+  query: string;
+  /** Its end, seconds since the Unix epoch. */
+  until: number;
 }
 
 export class RunView {
@@ -51,10 +56,14 @@ export class RunView {
   });
   readonly period = $derived(chosen(router.place.period, this.times));
   readonly axis = $derived(axisOf(this.period, this.times));
-  /** The part whose figures are wanted, as text; empty for the whole run. */
+  /**
+   * The part whose figures are wanted, as text: the latest seconds of a run that goes on as their number, which does not
+   * change each second. Empty for the whole run, and where nobody has chosen a period.
+   */
   readonly #wanted = $derived.by(() => {
-    const part = this.live === null || this.replay !== null ? null : partOf(this.period, this.times);
-    return part === null ? "" : `from_ns=${part.from_ns}&to_ns=${part.to_ns}`;
+    const { period } = router.place;
+    if (this.live === null || this.replay !== null || period === null) return "";
+    return rolls(period, this.times) && "last" in period ? String(period.last) : this.#query(period);
   });
   /** The figures of the chosen part, or of the whole run. */
   readonly snapshot = $derived(this.part?.view.snapshot ?? this.live?.snapshot ?? null);
@@ -86,6 +95,12 @@ export class RunView {
     this.#subscription?.retry();
   }
 
+  /** A period as the API's query for its figures; empty for the whole run. */
+  #query(period: Period): string {
+    const part = partOf(period, this.times);
+    return part === null ? "" : `from_ns=${part.from_ns}&to_ns=${part.to_ns}`;
+  }
+
   /** Fetches the figures of the chosen part. Reads what it depends on, so that an effect runs it again. */
   fetchPart(): (() => void) | undefined {
     const wanted = this.#wanted;
@@ -97,29 +112,38 @@ export class RunView {
     // `current` may be another run by the time of the answer.
     const run = untrack(() => this.live?.snapshot.run.id) || this.run;
     const stop = new AbortController();
-    void (async () => {
-      try {
-        const answer = await fetch(`${pathOf(run)}/window?${wanted}`, { signal: stop.signal });
-        const text = await answer.text();
-        if (!answer.ok) {
-          this.part = null;
-          this.partProblem = parseError(text) ?? `analytics answered ${answer.status}`;
-          return;
-        }
-        const view = JSON.parse(text) as WindowView;
-        this.part = { view, columns: merge(null, { ...view.series, reset: true }) };
-      } catch {
-        if (stop.signal.aborted) return;
-        this.part = null;
-        this.partProblem = "analytics cannot be reached";
-      }
-    })();
-    return () => stop.abort();
+    let timer = 0;
+    const next = async () => {
+      const { rolling, query } = untrack(() => ({ rolling: rolls(this.period, this.times), query: this.#query(this.period) }));
+      await this.#fetch(run, query, rolling, stop.signal);
+      if (rolling && !stop.signal.aborted) timer = window.setTimeout(() => void next(), ROLLING_MS);
+    };
+    void next();
+    return () => {
+      stop.abort();
+      window.clearTimeout(timer);
+    };
+  }
+
+  async #fetch(run: string, query: string, rolling: boolean, signal: AbortSignal): Promise<void> {
+    try {
+      const answer = await fetch(`${pathOf(run)}/window?${query}`, { signal });
+      const text = await answer.text();
+      if (!answer.ok) throw new Error(parseError(text) ?? `analytics answered ${answer.status}`);
+      const view = JSON.parse(text) as WindowView;
+      const columns = rolling ? null : merge(null, { ...view.series, reset: true });
+      this.part = { view, columns, query, until: this.times.started + view.to_ns / 1e9 };
+      this.partProblem = "";
+    } catch (error) {
+      if (signal.aborted) return;
+      this.part = null;
+      this.partProblem = error instanceof TypeError ? "analytics cannot be reached" : error instanceof Error ? error.message : String(error);
+    }
   }
 
   /** The path of the distribution of a row, in the chosen part. */
   distribution(row: string, service: boolean): string {
-    const part = this.part === null ? "" : `&${this.#wanted}`;
+    const part = this.part === null ? "" : `&${this.part.query}`;
     // Of a part, `current` may be another run by the time of the answer.
     const run = untrack(() => this.live?.snapshot.run.id) || this.run;
     return `${pathOf(run)}/distribution?row=${encodeURIComponent(row)}&service=${service}${part}`;

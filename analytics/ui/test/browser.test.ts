@@ -149,6 +149,33 @@ describe("the page of a run", () => {
     await opened.tab("Overview");
   });
 
+  it("explains each heading and figure of every tab, by keyboard", async () => {
+    for (const { label } of TABS) {
+      await opened.tab(label);
+      await expect.poll(() => page.locator("#main").innerText(), { ...POLL, message: label }).not.toBe("");
+      expect(await opened.unexplained(), label).toEqual([]);
+    }
+    await opened.tab("Statistics");
+    await page.locator('[data-help="statistics"]').click();
+    await expect.poll(() => page.locator("[popover]:popover-open").innerText(), POLL).toMatch(/Source: /);
+    expect(await opened.violations()).toEqual([]);
+    await page.keyboard.press("Escape");
+    await opened.tab("Overview");
+  });
+
+  it("has the chosen tab in view also where the others have no room", async () => {
+    await page.setViewportSize({ width: 390, height: 844 });
+    await page.goto(new URL("?tab=log", wires.url).href);
+    const chosen = page.locator("nav [aria-current]");
+    await expect.poll(() => chosen.innerText(), POLL).toMatch(/^Log/);
+    await expect.poll(async () => (await snapshot()).snapshot.failures.length === 0 || (await page.locator("nav .number.bad:not(.zero)").count()) > 0, POLL).toBe(true);
+    const box = (await chosen.boundingBox()) ?? expect.fail("no tab");
+    expect(box.x).toBeGreaterThanOrEqual(0);
+    expect(box.x + box.width).toBeLessThanOrEqual(390);
+    await page.setViewportSize({ width: 1440, height: 900 });
+    await opened.tab("Overview");
+  });
+
   it("switches its theme by hand, and keeps it", async () => {
     await page.emulateMedia({ colorScheme: "light" });
     const ground = () => page.evaluate(() => getComputedStyle(document.documentElement).backgroundColor);
@@ -300,6 +327,22 @@ describe("a part of the run", () => {
     await expect.poll(() => new URL(page.url()).search, POLL).toBe("?from=2&to=7");
     await page.getByRole("button", { name: "whole run" }).click();
     await expect.poll(() => new URL(page.url()).search, POLL).toBe("?last=run");
+    await page.getByRole("button", { name: "2 min" }).click();
+  });
+
+  it("of the latest seconds moves with the run, and so do its tables", async () => {
+    await page.goto(new URL("?tab=statistics&last=20", wires.url).href);
+    await expect.poll(() => page.locator("[data-part]").getAttribute("data-part"), POLL).toBe("part");
+    const until = async () => /last 0:20, until (\d\d:\d\d:\d\d)/.exec(await text("[data-part] [role=status]"))?.[1] ?? "";
+    const before = await until();
+    expect(before).not.toBe("");
+    const shown = Number((await row("all requests").locator("td").nth(0).innerText()).replace(/\D/g, ""));
+    expect(shown).toBeGreaterThan(0);
+    expect(shown).toBeLessThan((await snapshot()).snapshot.requests);
+    await expect.poll(until, POLL).not.toBe(before);
+    await opened.tab("Overview");
+    // The charts have the latest of the run, not only what was fetched.
+    await expect.poll(() => points("throughput"), POLL).toBeGreaterThan(15);
     await page.getByRole("button", { name: "2 min" }).click();
   });
 });
@@ -552,6 +595,7 @@ describe("the connection and the end", () => {
     await page.getByRole("button", { name: "Stop the run" }).click();
     await expect.poll(() => text("header"), POLL).toMatch(/finished/);
     expect(await text("[aria-live]")).toMatch(/The run is over/);
+    expect(await page.locator(".banner").count(), "the end covers nothing").toBe(0);
     expect(await figure("requests")).toBeGreaterThan(0);
     expect(await demo.ended).toBe(0);
   });

@@ -100,6 +100,29 @@ export class Opened {
     return found;
   }
 
+  /** Headings and figures that the help of their panel lacks. Each help is opened and closed by keyboard. */
+  async unexplained(): Promise<string[]> {
+    const missing: string[] = [];
+    for (const button of await this.page.locator("button[data-help]").all()) {
+      await button.press("Enter");
+      await this.page.locator("[popover]:popover-open p").first().waitFor();
+      const found = await button.evaluate((button) => {
+        const terms = [...document.querySelectorAll("[popover]:popover-open dt")].map((term) => term.textContent);
+        const headings = [...(button.closest(".panel, header")?.querySelectorAll("th[scope=col]:not([data-given]), dt, .label") ?? [])].filter((heading) => heading.closest("[popover]") === null);
+        const text = (heading: Element) => {
+          const copy = heading.cloneNode(true) as Element;
+          for (const given of copy.querySelectorAll("[data-given]")) given.remove();
+          return (copy.textContent ?? "").replace(/ [↓↑]$/, "").trim();
+        };
+        return headings.map(text).filter((heading) => heading !== "" && !terms.includes(heading)).map((heading) => `${(button as HTMLElement).dataset["help"]}: ${heading}`);
+      });
+      missing.push(...found);
+      await this.page.keyboard.press("Escape");
+      await this.page.locator("[popover]:popover-open").waitFor({ state: "detached" });
+    }
+    return missing;
+  }
+
   /** Controls that are smaller than 24 px on a side and are not within text. */
   smallTargets(): Promise<string[]> {
     return this.page.evaluate(() => {
