@@ -80,3 +80,47 @@ impl Timeline {
         (series, now)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    /// What a page has that puts each bucket of the changes at its time, of one chain.
+    type Kept = BTreeMap<u64, [Option<u64>; 4]>;
+
+    fn keep(kept: &mut Kept, series: &Series) {
+        if series.reset {
+            kept.clear();
+        }
+        let chain = &series.chains[&Chain::Certificate];
+        for (n, at) in series.at_unix_s.iter().enumerate() {
+            kept.insert(*at, [Some(chain.count[n]), chain.p50_ns[n], chain.p95_ns[n], chain.p99_ns[n]]);
+        }
+    }
+
+    #[test]
+    fn changes_put_together_are_the_whole_series() {
+        let mut timeline = Timeline::default();
+        let (mut live, mut whole) = (Kept::new(), Kept::new());
+        let mut seen = None;
+        for n in 0_u64..4_000 {
+            // Up to 25 a second, with silences; some records come 40 seconds late.
+            let second = 100 + n / 25 + if n % 900 > 700 { 20 } else { 0 };
+            let late = if n % 11 == 0 { 40 } else { 0 };
+            let took = 1_000_000 * (1 + (n * 7_919) % 90);
+            timeline.chain(Some((second - late) * 1_000_000_000), Chain::Certificate, n % 7 > 0, took);
+            if n % 60 == 0 {
+                let (series, now) = timeline.series(seen);
+                keep(&mut live, &series);
+                seen = Some(now);
+            }
+        }
+        keep(&mut live, &timeline.series(seen).0);
+        keep(&mut whole, &timeline.series(None).0);
+        assert_eq!(live, whole);
+        let named = |column: usize| whole.values().filter(|row| row[column].is_some()).count();
+        assert!((1..=3).all(|column| named(column) > 20), "{}, {}, {}", named(1), named(2), named(3));
+    }
+}
