@@ -73,7 +73,7 @@ it("the load tester keeps up, or is the limit", () => {
 
 describe("the verdict", () => {
   it.each<[(boolean | null)[], string, string]>([
-    [[], "no thresholds", ""],
+    [[], "none", ""],
     [[true, true], "✓ 2 of 2", "good"],
     [[true, null], "? 1 of 2", ""],
     [[true, false, null], "✗ 1 of 3", "bad"],

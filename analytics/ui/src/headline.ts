@@ -116,7 +116,7 @@ export function verdictOf(snapshot: Snapshot, phase: Phase, searching = false): 
     return { value: "✗ fails", note: `${never_succeeded.map(({ chain }) => chain).join(", ")} never succeeded`, tone: "bad" };
   }
   if (thresholds.length === 0 && searching) return { value: "by step", note: "the search judges each step", tone: "" };
-  if (thresholds.length === 0) return { value: "no thresholds", note: "nothing is judged", tone: "" };
+  if (thresholds.length === 0) return { value: "none", note: "no thresholds are set", tone: "" };
   const holding = thresholds.filter((threshold) => standing(threshold) === "passed").length;
   const sign = failed.length > 0 ? "✗" : holding === thresholds.length ? "✓" : "?";
   return {
