@@ -65,6 +65,8 @@ export class RunView {
     if (this.live === null || this.replay !== null || period === null) return "";
     return rolls(period, this.times) && "last" in period ? String(period.last) : this.#query(period);
   });
+  /** Whether a part is chosen whose figures have not come yet. */
+  readonly awaited = $derived(this.#wanted !== "" && this.part === null);
   /** The figures of the chosen part, or of the whole run. */
   readonly snapshot = $derived(this.part?.view.snapshot ?? this.live?.snapshot ?? null);
   readonly drawn = $derived(this.part?.columns ?? this.columns);
