@@ -144,7 +144,8 @@ describe("the page of a run", () => {
     for (const { label } of TABS) {
       await opened.tab(label);
       await expect.poll(() => page.locator("#main").innerText(), { ...POLL, message: label }).not.toBe("");
-      expect(await opened.violations(), label).toEqual([]);
+      // On a busy machine an event may be late for a moment, and the page is faint.
+      await expect.poll(() => opened.violations(), { ...POLL, message: label }).toEqual([]);
     }
     await opened.tab("Overview");
   });
