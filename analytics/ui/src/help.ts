@@ -367,7 +367,7 @@ export const HELP: Readonly<Record<string, Topic>> = {
   compare: {
     what: "Runs beside each other: each beside the earliest.",
     source: "The figures of the runs.",
-    terms: { figure: "What is compared", change: "Beside the earliest run", "beyond noise": "Whether the 95 % intervals do not overlap, which is more than chance" },
+    terms: { of: "Chain, endpoint or the whole run", figure: "What is compared", change: "Beside the earliest run", "its 95 % interval": "Between which ends the change is", "beyond noise": "Whether it is more than chance" },
   },
   capacity: {
     what: "The steps of a search for the highest rate that the CA sustains, and the curve of response times.",

@@ -377,10 +377,10 @@ describe("steering", () => {
   it("changes weights and limits, and shows what the board has of them", async () => {
     await page.getByRole("button", { name: "Weights, limits" }).click();
     const weights = page.locator('[data-values="Weights of chains"]');
-    await weights.locator("summary").click();
+    await weights.locator("summary").first().click();
     await weights.getByLabel("revoke").fill("0");
     await weights.getByRole("button", { name: "Apply" }).click();
-    await expect.poll(() => weights.locator("summary").innerText(), POLL).toMatch(/revoke 0/);
+    await expect.poll(() => weights.locator("summary").first().innerText(), POLL).toMatch(/revoke 0/);
     const limits = page.locator('[data-values="Limits"]');
     await limits.locator("summary").click();
     await limits.getByLabel("registrations").fill("100000");
