@@ -19,9 +19,10 @@ pub(crate) fn only(chain: Chain) -> String {
     Weights::only(chain).to_string()
 }
 
-/// `wec ARGS…` in `folder`, without the environment's settings.
+/// `wec ARGS…` in `folder`, without the environment's settings. `WEC_TESTED` is the path of another build of it.
 pub(crate) fn wec(folder: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_wec"));
+    let program = std::env::var_os("WEC_TESTED").unwrap_or_else(|| env!("CARGO_BIN_EXE_wec").into());
+    let mut command = Command::new(program);
     command.args(args).current_dir(folder).stdin(Stdio::null());
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("WEC_")) {
         command.env_remove(name);
@@ -115,7 +116,7 @@ pub(crate) fn run_until(folder: &Path, args: &[&str], enough: impl Fn(&[Record])
 pub(crate) struct Running(pub(crate) Option<Child>);
 
 impl Running {
-    fn has_ended(&mut self) -> bool {
+    pub(crate) fn has_ended(&mut self) -> bool {
         self.0.as_mut().is_none_or(|child| matches!(child.try_wait(), Ok(Some(_))))
     }
 

@@ -16,6 +16,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use wec_testbed::etcd::Etcd;
 
 use super::counted::Counted;
+use super::table::Observed;
 use crate::common::{self, NullCa, ONLY_REGISTRATIONS, Running};
 
 /// The size of a campaign.
@@ -42,6 +43,13 @@ impl Scale {
             }
             _ => Self { rate: 50, lease: 3, stopped: 6, full: false },
         }
+    }
+
+    /// Fails in the long form if the target was reached again later than 10 s after others had noticed a fault, which
+    /// takes at most the time of a lease.
+    pub(super) fn assert_back(self, fault: &str, after: u64) {
+        let bound = self.lease + 10;
+        assert!(!self.full || after <= bound, "{fault}: back after {after} s, later than {bound} s");
     }
 
     /// What a node can do: 400, 500 and 300 of 500 for the first three.
@@ -164,24 +172,41 @@ impl Cluster {
 
     /// Lets a node end in order.
     pub(super) fn leave(&mut self, name: &str) -> Output {
-        self.nodes.remove(name).unwrap().running.interrupt()
+        self.take(name).running.interrupt()
+    }
+
+    /// A node, which must not have ended by itself.
+    fn take(&mut self, name: &str) -> Node {
+        let mut node = self.nodes.remove(name).unwrap();
+        assert!(!node.running.has_ended(), "{name} has ended: {}", self.said(name));
+        node
     }
 
     pub(super) fn kill(&mut self, name: &str) {
-        let mut child = self.nodes.remove(name).unwrap().running.0.take().unwrap();
+        let mut child = self.take(name).running.0.take().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
     }
 
-    /// What the present nodes can make by what they offer now: on a busy machine that is less than their strength.
-    pub(super) fn reachable(&self) -> f64 {
+    /// Waits for so many seconds of the CA's time.
+    pub(super) fn pass(&self, seconds: u64) {
+        let from = now();
+        common::until("time passes", || now() >= from + seconds);
+    }
+}
+
+impl Observed for Cluster {
+    fn counted(&self) -> &Counted {
+        &self.counted
+    }
+
+    fn reachable(&self) -> f64 {
         let offers =
             self.nodes.keys().map(|name| offer(&self.said(name)) * f64::from(self.scale.strength(name)));
         offers.sum::<f64>().min(self.scale.rate.into())
     }
 
-    /// Waits until the CA gets what the present nodes can make after a moment; returns the second.
-    pub(super) fn until_rate(&self, from: u64) -> u64 {
+    fn until_rate(&self, from: u64) -> u64 {
         let nodes = || {
             let said = self.nodes.keys().map(|name| format!("{name}: {}", self.said(name)));
             said.collect::<String>()
@@ -199,12 +224,6 @@ impl Cluster {
         });
         reached.unwrap()
     }
-
-    /// Waits for so many seconds of the CA's time.
-    pub(super) fn pass(&self, seconds: u64) {
-        let from = now();
-        common::until("time passes", || now() >= from + seconds);
-    }
 }
 
 /// What nodes write to standard error: warnings, and what they offer.
@@ -213,8 +232,8 @@ pub(super) const OFFERS: &str = "warn,wec_requester::offer=info";
 /// A new file for what a process writes to standard error; that of an earlier process is kept beside it.
 pub(super) fn new_log(folder: &Path) -> std::fs::File {
     let said = folder.join("said");
-    let earlier = std::fs::read_dir(folder).unwrap().count();
-    let _ = std::fs::rename(&said, folder.join(format!("said.{earlier}")));
+    let mut earlier = (1..).map(|number| folder.join(format!("said.{number}")));
+    let _ = std::fs::rename(&said, earlier.find(|path| !path.exists()).unwrap());
     std::fs::File::create(said).unwrap()
 }
 

@@ -1,6 +1,7 @@
 //! What the CA counted second by second, and what it is compared with.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::PathBuf;
 
 use wec_null_ca::SecondCounts;
@@ -9,7 +10,7 @@ use wec_record::{Record, RequestResult};
 const SECOND: u64 = 1_000_000_000;
 
 /// What nodes with this target may start in a second, at an even spacing: 2 % more, at least one, and two for each
-/// node but the first, because each has its own intervals, and others after its part has changed.
+/// node but the first, because each has its own intervals and may start one late.
 fn allowed(rate: u32, nodes: usize) -> f64 {
     let rate = f64::from(rate);
     (rate * 1.02).max(rate + 1.0) + 2.0 * nodes.saturating_sub(1) as f64
@@ -44,6 +45,11 @@ impl Chains {
             *seconds.entry(started / SECOND).or_default() += 1;
         }
         seconds
+    }
+
+    /// The most starts in one of these seconds.
+    pub(super) fn most_started(&self, seconds: Range<u64>) -> u64 {
+        self.starts().range(seconds).map(|(_, count)| *count).max().unwrap_or_default()
     }
 
     /// The chains that were started before this second and had not ended: their requests may arrive in it.
@@ -106,18 +112,18 @@ impl Counted {
         within.find(|(_, count)| (*count as f64) < rate * 0.8).map(|(second, _)| second)
     }
 
-    /// The largest count of a second.
-    pub(super) fn largest(&self, from: u64) -> u64 {
-        let seconds = self.seconds().into_iter().filter(|(second, _)| *second >= from);
-        seconds.map(|(_, count)| count).max().unwrap_or_default()
+    /// The largest count of one of these seconds, and what was in flight when it began.
+    pub(super) fn most(&self, seconds: Range<u64>, chains: &Chains) -> (u64, u64) {
+        let seconds = self.seconds().into_iter().filter(|(second, _)| seconds.contains(second));
+        let (second, count) = seconds.max_by_key(|(_, count)| *count).unwrap_or_default();
+        (count, chains.in_flight(second))
     }
 
     /// Fails if the CA ever got more in a second than the target and what was in flight when it began: one round
     /// trip's burst.
     pub(super) fn assert_never_over(&self, rate: u32, nodes: usize, chains: &Chains) {
-        if let Some((second, count)) = self.seconds().into_iter().max_by_key(|(_, count)| *count) {
-            println!("most counted in a second: {count}, in flight then {}", chains.in_flight(second));
-        }
+        let (count, in_flight) = self.most(0..u64::MAX, chains);
+        println!("most counted in a second: {count}, in flight then {in_flight}");
         for (second, count) in self.seconds() {
             let in_flight = chains.in_flight(second);
             let most = allowed(rate, nodes) + in_flight as f64;
@@ -138,6 +144,6 @@ impl Counted {
     /// The missing requests between two seconds.
     pub(super) fn missing(&self, rate: f64, from: u64, to: u64) -> f64 {
         let within = self.seconds().into_iter().filter(|(second, _)| (from..to).contains(second));
-        within.map(|(_, count)| (rate - count as f64).max(0.0)).sum()
+        within.map(|(_, count)| (rate - count as f64).max(0.0)).fold(0.0, |sum, more| sum + more)
     }
 }

@@ -1,65 +1,12 @@
 //! One fault after the other, each until the CA gets its target again.
 
-use std::fmt::Write as _;
-
 use wec_board::{Board, EtcdOptions, LoadUnit};
 use wec_testbed::etcd::Etcd;
 
 use super::cluster::{Cluster, Scale, now};
 use super::counted::Chains;
 use super::random::with_clock;
-
-/// What the CA got in one fault.
-struct Row {
-    fault: &'static str,
-    /// The largest count of a second.
-    largest: u64,
-    /// From the fault until the target was reached again, seconds.
-    back_after: u64,
-    /// How much of the target was missing until then, requests.
-    missing: f64,
-}
-
-/// Collects rows, and checks each.
-struct Table {
-    scale: Scale,
-    rows: Vec<Row>,
-}
-
-impl Table {
-    /// Waits until the target is reached after a fault at a second, as far as the present nodes can.
-    fn until_back(&mut self, cluster: &Cluster, fault: &'static str, at: u64) {
-        self.until_back_from(cluster, fault, at, at);
-    }
-
-    /// The same for a fault that the CA notices later, at the latest at the second `late`.
-    fn until_back_from(&mut self, cluster: &Cluster, fault: &'static str, at: u64, late: u64) {
-        cluster.until_rate(late);
-        let rate = cluster.reachable();
-        let began = cluster.counted.first_short(rate, at, late).unwrap_or(at);
-        let back = cluster.until_rate(began);
-        let largest = cluster.counted.largest(at.saturating_sub(1));
-        let missing = cluster.counted.missing(rate, at, back);
-        let back_after = back.saturating_sub(began);
-        if self.scale.full {
-            let bound = self.scale.lease + 10;
-            assert!(back_after <= bound, "{fault}: back after {back_after} s, later than {bound} s");
-        }
-        println!("{fault}: at most {largest}/s, back after {back_after} s, {missing:.0} missing");
-        self.rows.push(Row { fault, largest, back_after, missing });
-    }
-
-    /// Adds the rows to the file of the environment, if there is one.
-    fn write(&self) {
-        let Ok(path) = std::env::var("WEC_SHARING_TABLE") else { return };
-        let mut text = String::new();
-        for Row { fault, largest, back_after, missing } in &self.rows {
-            writeln!(text, "| {fault} | {largest} | {back_after} | {missing:.0} |").unwrap();
-        }
-        let file = std::fs::File::options().create(true).append(true).open(path);
-        std::io::Write::write_all(&mut file.unwrap(), text.as_bytes()).unwrap();
-    }
-}
+use super::table::{Observed as _, Table};
 
 /// The board as a test sees it.
 async fn board(etcd: &Etcd) -> Board {
@@ -98,7 +45,7 @@ async fn nodes_that_join_die_and_are_stopped() {
     let scale = Scale::of_environment();
     let mut cluster = Cluster::start(scale).await;
     let board = board(&cluster.etcd).await;
-    let mut table = Table { scale, rows: Vec::new() };
+    let mut table = Table::of(scale);
     let thousandths = |parts: Vec<f64>| {
         let of_whole = |part: &f64| (part * 1_000.0 / f64::from(scale.rate)).round();
         parts.iter().map(of_whole).collect::<Vec<_>>()
@@ -143,10 +90,10 @@ async fn nodes_that_join_die_and_are_stopped() {
     for name in ["a", "b", "c"] {
         cluster.leave(name);
     }
-    table.write();
     let Cluster { ca, counted, folder, .. } = cluster;
     let accounts = ca.stop()["accounts"].as_u64().unwrap();
     let chains = Chains::of(&crate::common::log_so_far(&folder.path().join("results")));
+    table.finish(&counted, &chains);
     chains.assert_starts(scale.rate, 3);
     counted.assert_never_over(scale.rate, 3, &chains);
     // A request of the killed node may have broken off.
@@ -162,7 +109,7 @@ async fn nodes_that_join_die_and_are_stopped() {
 async fn an_etcd_that_is_restarted_and_a_node_that_is_cut_off_from_it() {
     let scale = Scale::of_environment();
     let mut cluster = Cluster::start(scale).await;
-    let mut table = Table { scale, rows: Vec::new() };
+    let mut table = Table::of(scale);
     for name in ["a", "b", "c"] {
         cluster.join(name).await;
     }
@@ -204,10 +151,10 @@ async fn an_etcd_that_is_restarted_and_a_node_that_is_cut_off_from_it() {
     for name in ["a", "c"] {
         cluster.leave(name);
     }
-    table.write();
     let Cluster { ca, counted, folder, .. } = cluster;
     let accounts = ca.stop()["accounts"].as_u64().unwrap();
     let chains = Chains::of(&crate::common::log_so_far(&folder.path().join("results")));
+    table.finish(&counted, &chains);
     chains.assert_starts(scale.rate, 3);
     counted.assert_never_over(scale.rate, 3, &chains);
     let logged = chains.sent;
@@ -218,7 +165,7 @@ async fn an_etcd_that_is_restarted_and_a_node_that_is_cut_off_from_it() {
 async fn a_node_whose_clock_is_an_hour_ahead_shares_the_load_at_the_right_time() {
     let scale = Scale::of_environment();
     let mut cluster = Cluster::start(scale).await;
-    let mut table = Table { scale, rows: Vec::new() };
+    let mut table = Table::of(scale);
     cluster.join("a").await;
     cluster.until_rate(0);
     let board = board(&cluster.etcd).await;
@@ -236,9 +183,9 @@ async fn a_node_whose_clock_is_an_hour_ahead_shares_the_load_at_the_right_time()
     assert!(cluster.said("b").contains("s ahead of the board's time"), "{}", cluster.said("b"));
     cluster.leave("b");
     cluster.leave("a");
-    table.write();
     let records = crate::common::log_so_far(&cluster.folder.path().join("results"));
     let chains = Chains::of(&records);
+    table.finish(&cluster.counted, &chains);
     chains.assert_starts(scale.rate, 2);
     cluster.counted.assert_never_over(scale.rate, 2, &chains);
     // Its results are at the time of the others.

@@ -5,7 +5,7 @@
 //! [`faults`] has one test for each fault, [`sends`] is about the requests of chains that have begun, [`partition`] does
 //! it with hosts in network namespaces, [`random`] draws faults from a seed, and [`hits`] is about wrong clocks of
 //! challenge servers. With `WEC_SHARING=full` they run with the real lease of 10 s, at the worked example's tenth or at
-//! `WEC_SHARING_RATE`, and write a table to the file `WEC_SHARING_TABLE` (`scripts/soak` does that).
+//! `WEC_SHARING_RATE` (`scripts/soak` does that). [`table`] prints what the CA got.
 
 mod cluster;
 mod counted;
@@ -14,3 +14,4 @@ mod hits;
 mod partition;
 mod random;
 mod sends;
+mod table;

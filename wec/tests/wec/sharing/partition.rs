@@ -12,6 +12,7 @@ use wec_record::Record;
 
 use super::cluster::{OFFERS, Scale, analytics, new_log, now, offer, prefixed};
 use super::counted::{Chains, Counted};
+use super::table::{Observed, Table};
 use crate::common::{self, ONLY_REGISTRATIONS, Running};
 
 pub(super) const HOSTS: [&str; 3] = ["a", "b", "c"];
@@ -216,53 +217,13 @@ impl Hosts {
     /// Ends the node of a host: in order, or by `kill -9`.
     pub(super) fn end(&mut self, number: usize, in_order: bool) {
         let mut node = self.nodes.remove(&number).unwrap();
+        assert!(!node.has_ended(), "it has ended: {}", self.said());
         if in_order {
             node.interrupt();
         } else {
             let mut child = node.0.take().unwrap();
             child.kill().unwrap();
             child.wait().unwrap();
-        }
-    }
-
-    /// What the nodes can make by what they offer now.
-    fn reachable(&self) -> f64 {
-        let said = |number: &usize| std::fs::read_to_string(self.folder_of(*number).join("said")).unwrap();
-        let strength = |number: &usize| f64::from(self.scale.strength(HOSTS[*number]));
-        let offers = self.nodes.keys().map(|number| offer(&said(number)) * strength(number));
-        offers.sum::<f64>().min(self.scale.rate.into())
-    }
-
-    pub(super) fn until_rate(&self, from: u64) -> u64 {
-        let (mut looks, mut reached) = (0, None);
-        common::until("the CA gets its target", || {
-            looks += 1;
-            if looks == 3_000 {
-                eprintln!("{:?}\n{}", self.counted.seconds(), self.said());
-            }
-            reached = self.counted.reached(self.reachable(), from, 3);
-            reached.is_some()
-        });
-        reached.unwrap()
-    }
-
-    /// Waits until the target is reached again after a fault, which the CA notices within the time of a lease.
-    fn until_back(&self, fault: &str, at: u64) {
-        let late = at + self.scale.lease + 1;
-        self.until_rate(late);
-        let rate = self.reachable();
-        let began = self.counted.first_short(rate, at, late).unwrap_or(at);
-        let back = self.until_rate(began);
-        let (largest, after) = (self.counted.largest(at.saturating_sub(1)), back.saturating_sub(began));
-        let missing = self.counted.missing(rate, at, back);
-        println!("{fault}: at most {largest}/s, back after {after} s, {missing:.0} missing");
-        if self.scale.full {
-            assert!(after <= self.scale.lease + 10, "{fault}: back after {after} s");
-            if let Ok(path) = std::env::var("WEC_SHARING_TABLE") {
-                let file = std::fs::File::options().create(true).append(true).open(path);
-                let row = format!("| {fault} | {largest} | {after} | {missing:.0} |\n");
-                std::io::Write::write_all(&mut file.unwrap(), row.as_bytes()).unwrap();
-            }
         }
     }
 
@@ -294,6 +255,32 @@ impl Hosts {
     }
 }
 
+impl Observed for Hosts {
+    fn counted(&self) -> &Counted {
+        &self.counted
+    }
+
+    fn reachable(&self) -> f64 {
+        let said = |number: &usize| std::fs::read_to_string(self.folder_of(*number).join("said")).unwrap();
+        let strength = |number: &usize| f64::from(self.scale.strength(HOSTS[*number]));
+        let offers = self.nodes.keys().map(|number| offer(&said(number)) * strength(number));
+        offers.sum::<f64>().min(self.scale.rate.into())
+    }
+
+    fn until_rate(&self, from: u64) -> u64 {
+        let (mut looks, mut reached) = (0, None);
+        common::until("the CA gets its target", || {
+            looks += 1;
+            if looks == 3_000 {
+                eprintln!("{:?}\n{}", self.counted.seconds(), self.said());
+            }
+            reached = self.counted.reached(self.reachable(), from, 3);
+            reached.is_some()
+        });
+        reached.unwrap()
+    }
+}
+
 fn start_ca(net: &Net, folder: &Path) -> (Running, String, Counted) {
     let (root, seconds) = (folder.join("root.pem"), folder.join("seconds.jsonl"));
     let (root_out, seconds_out) = (root.display().to_string(), seconds.display().to_string());
@@ -313,28 +300,34 @@ fn a_part_of_the_hosts_that_is_cut_off_and_a_leader_that_is_lost() {
         eprintln!("skipped: cannot make network namespaces, which needs the rights of root");
         return;
     };
-    let mut hosts = Hosts::start(net, Scale::of_environment());
+    let scale = Scale::of_environment();
+    let mut hosts = Hosts::start(net, scale);
+    let mut table = Table::of(scale);
     hosts.until_rate(0);
+    // The CA notices a fault within the time of a lease.
+    let mut until_back = |hosts: &Hosts, fault: &'static str, at: u64| {
+        table.until_back_from(hosts, fault, at, at + scale.lease + 1);
+    };
 
     let at = now();
     hosts.net.cut("c", true);
-    hosts.until_back("partition {A,B} and {C}", at);
+    until_back(&hosts, "partition {A,B} and {C}", at);
     let said = std::fs::read_to_string(hosts.folder_of(2).join("said")).unwrap();
     assert!(said.contains("cannot renew this node's presence"), "{said}");
     let at = now();
     hosts.net.cut("c", false);
-    hosts.until_back("the partition ends", at);
+    until_back(&hosts, "the partition ends", at);
 
     let leader = hosts.leader().unwrap();
     let at = now();
     hosts.kill_member(leader);
-    hosts.until_back("three members lose their leader", at);
+    until_back(&hosts, "three members lose their leader", at);
     let at = now();
     hosts.start_member(leader);
-    hosts.until_back("the member is started again", at);
-    let rate = hosts.scale.rate;
+    until_back(&hosts, "the member is started again", at);
     let (counted, records, _folder) = hosts.finish();
     let chains = Chains::of(&records);
-    chains.assert_starts(rate, HOSTS.len());
-    counted.assert_never_over(rate, HOSTS.len(), &chains);
+    table.finish(&counted, &chains);
+    chains.assert_starts(scale.rate, HOSTS.len());
+    counted.assert_never_over(scale.rate, HOSTS.len(), &chains);
 }
