@@ -304,11 +304,22 @@ impl std::fmt::Display for Limit {
                 "the queue of results was up to {percent} % full, for {seconds} s: analytics reads them too slowly; give \
                  it a faster disk or a machine of its own"
             ),
-            LimitKind::Dropped => write!(
-                f,
-                "scenario {place} dropped up to {percent} % of the iterations that were due, for {seconds} s, because all \
-                 its workers were busy: either the cap on workers is too low (raise --workers) or this is the CA's limit"
-            ),
+            LimitKind::Dropped => {
+                write!(
+                    f,
+                    "scenario {place} dropped up to {percent} % of the iterations that were due, for {seconds} s, because "
+                )?;
+                f.write_str(match self.cause {
+                    LimitCause::Machine => {
+                        "this process could not start them in time: it was stopped, or other work delays this machine or \
+                         its host; end that work, or use a quieter machine"
+                    }
+                    _ => {
+                        "all its workers were busy: either the cap on workers is too low (raise --workers) or this is the \
+                         CA's limit"
+                    }
+                })
+            }
             LimitKind::Connections => write!(
                 f,
                 "requests spent up to {percent} % of their time waiting for a free connection, for {seconds} s: raise \
@@ -349,10 +360,19 @@ mod tests {
     }
 
     #[test]
+    fn iterations_that_were_late_were_not_dropped_for_lack_of_workers() {
+        let late =
+            Limit { what: LimitKind::Dropped, cause: LimitCause::Machine, worst: 0.5, ..Limit::default() };
+        let late = late.to_string();
+        assert!(late.contains("it was stopped, or other work") && !late.contains("--workers"), "{late}");
+    }
+
+    #[test]
     fn a_limit_says_what_was_short_for_how_long_and_the_way_out() {
         let said = |what, worst| {
             let place = if what == LimitKind::Dropped { "default" } else { "worker thread 0" };
-            Limit { what, place: place.into(), worst, total_ns: 12_400_000_000, ..Limit::default() }
+            let cause = if what == LimitKind::Dropped { LimitCause::Cap } else { LimitCause::Machine };
+            Limit { what, cause, place: place.into(), worst, total_ns: 12_400_000_000, ..Limit::default() }
                 .to_string()
         };
         let cases = [

@@ -18,7 +18,7 @@ use wec_acme::Clock;
 use wec_record::{GeneratorSample, Limit, LoadSample, Reach, ScenarioSample};
 
 pub use self::judge::Bounds;
-use self::judge::{Judge, Second, Usage};
+use self::judge::{Arrivals, Judge, Second, Usage};
 use self::usage::{Thread, ThreadTimes, process_time};
 
 /// Lags from a microsecond to an hour, three digits: the same as analytics' histograms.
@@ -181,6 +181,8 @@ pub(crate) struct Counted {
     pub(crate) ended: u64,
     pub(crate) requests: u64,
     pub(crate) dropped: u64,
+    /// Those of `dropped` that were late, not without a worker.
+    pub(crate) late: u64,
     pub(crate) idle: u64,
     /// Number of refusals of our own machine.
     pub(crate) local: u64,
@@ -295,11 +297,14 @@ impl Sampler {
         usages
     }
 
-    fn arrivals(&self, counted: &[Counted]) -> Vec<(String, u64, u64)> {
+    fn arrivals(&self, counted: &[Counted]) -> Vec<Arrivals> {
         let none = Before::default();
         let before = self.scenarios.iter().chain(std::iter::repeat(&none));
-        let arrivals = counted.iter().zip(before).map(|(now, Before { counted: before, .. })| {
-            (now.name.clone(), now.due.saturating_sub(before.due), now.dropped.saturating_sub(before.dropped))
+        let arrivals = counted.iter().zip(before).map(|(now, Before { counted: before, .. })| Arrivals {
+            scenario: now.name.clone(),
+            due: now.due.saturating_sub(before.due),
+            dropped: now.dropped.saturating_sub(before.dropped),
+            late: now.late.saturating_sub(before.late),
         });
         arrivals.collect()
     }

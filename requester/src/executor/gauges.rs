@@ -18,6 +18,7 @@ pub struct Gauges {
     pub(super) due: AtomicU64,
     pub(super) started: AtomicU64,
     pub(super) dropped: AtomicU64,
+    pub(super) late: AtomicU64,
     iterations: AtomicU64,
     idle: AtomicU64,
     requests: AtomicU64,
@@ -60,9 +61,15 @@ impl Gauges {
         self.started.load(Ordering::Relaxed)
     }
 
-    /// Iterations that were due while no worker was free (an open model), cumulative.
+    /// Iterations that were due and not started (an open model), because no worker was free or they were late,
+    /// cumulative.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Those of them that were late: the process did not run when they were due.
+    pub fn late(&self) -> u64 {
+        self.late.load(Ordering::Relaxed)
     }
 
     /// HTTP attempts of the ended iterations, cumulative.

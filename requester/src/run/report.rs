@@ -130,6 +130,7 @@ impl Counting {
             ended: gauges.iterations(),
             requests: gauges.requests(),
             dropped: gauges.dropped(),
+            late: gauges.late(),
             idle: gauges.idle(),
             local: gauges.local(),
             reach: scenario.load.adapts_workers().then(|| gauges.reach()),

@@ -8,6 +8,9 @@
 //!
 //! Lag takes 5 seconds instead of 3, and is compared with the response time: see [`Bounds::lag_share`].
 //!
+//! Iterations that were dropped because they were late do not count if the process was stopped: only processes that
+//! share a load drop them, and there the time is a gap, or others had this part.
+//!
 //! A refusal of our own machine counts at once: a single one has caused a failure that is not the CA's.
 
 use std::collections::BTreeMap;
@@ -21,6 +24,8 @@ const CONFIRM: u32 = 3;
 const CONFIRM_LAG: u32 = 5;
 /// A thread that ran for this share of a second, and longer than it waited, is late because of its own work.
 const BUSY: f64 = 0.5;
+/// A process that made no sample for so long was stopped, or its machine was suspended, nanoseconds.
+const STOPPED_NS: u64 = 3_000_000_000;
 
 /// Bounds above which the load tester, and not only the CA, limits the run. The defaults are only here.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -72,10 +77,21 @@ pub(super) struct Second {
     pub(super) threads: Vec<(String, Usage)>,
     /// Fill level of the queue of results.
     pub(super) backlog: f64,
-    /// For each scenario, iterations due and dropped.
-    pub(super) arrivals: Vec<(String, u64, u64)>,
+    /// Of each scenario.
+    pub(super) arrivals: Vec<Arrivals>,
     /// How often our own machine refused.
     pub(super) local: u64,
+}
+
+/// A scenario's iterations in a period.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Arrivals {
+    pub(super) scenario: String,
+    pub(super) due: u64,
+    /// Those of `due` that were not started.
+    pub(super) dropped: u64,
+    /// Those of `dropped` that were late; for the others no worker was free.
+    pub(super) late: u64,
 }
 
 /// A thread's time in a period, as shares of it.
@@ -110,16 +126,14 @@ impl Second {
             let over = share >= bounds.connections;
             measure(LimitKind::Connections, LimitCause::Cap, "", share, bounds.connections, over);
         }
-        for (scenario, due, dropped) in &self.arrivals {
-            let share = if *due == 0 { 0.0 } else { *dropped as f64 / *due as f64 };
-            measure(
-                LimitKind::Dropped,
-                LimitCause::Cap,
-                scenario,
-                share,
-                bounds.dropped,
-                *dropped > 0 && share >= bounds.dropped,
-            );
+        for Arrivals { scenario, due, dropped, late } in &self.arrivals {
+            let without_worker = dropped.saturating_sub(*late);
+            let late = if self.over_ns >= STOPPED_NS { 0 } else { *late };
+            let dropped = without_worker + late;
+            let share = if *due == 0 { 0.0 } else { dropped as f64 / *due as f64 };
+            let cause = if late * 2 > dropped { LimitCause::Machine } else { LimitCause::Cap };
+            let over = dropped > 0 && share >= bounds.dropped;
+            measure(LimitKind::Dropped, cause, scenario, share, bounds.dropped, over);
         }
         measure(LimitKind::LocalRefusals, LimitCause::Machine, "", self.local as f64, 0.0, self.local > 0);
         all.extend(self.lag(bounds));
@@ -293,9 +307,13 @@ mod tests {
             connection_wait: Some(0.01),
             threads: vec![threaded(0, 0.4, 0.05), threaded(1, 0.5, 0.05)],
             backlog: 0.1,
-            arrivals: vec![("open".to_owned(), 500, 0)],
+            arrivals: vec![arrivals("open", 500, 0, 0)],
             local: 0,
         }
+    }
+
+    fn arrivals(scenario: &str, due: u64, dropped: u64, late: u64) -> Arrivals {
+        Arrivals { scenario: scenario.to_owned(), due, dropped, late }
     }
 
     fn threaded(place: u32, ran: f64, waited: f64) -> (String, Usage) {
@@ -338,9 +356,11 @@ mod tests {
             ("threads unknown", None, |s| s.threads.clear()),
             ("backlog below", None, |s| s.backlog = 0.49),
             ("backlog at its bound", Some(LimitKind::Backlog), |s| s.backlog = 0.5),
-            ("dropped below", None, |s| s.arrivals[0] = ("open".into(), 500, 4)),
-            ("dropped at its bound", Some(LimitKind::Dropped), |s| s.arrivals[0] = ("open".into(), 500, 5)),
-            ("nothing due", None, |s| s.arrivals[0] = ("open".into(), 0, 0)),
+            ("dropped below", None, |s| s.arrivals[0] = arrivals("open", 500, 4, 0)),
+            ("dropped at its bound", Some(LimitKind::Dropped), |s| {
+                s.arrivals[0] = arrivals("open", 500, 5, 0)
+            }),
+            ("nothing due", None, |s| s.arrivals[0] = arrivals("open", 0, 0, 0)),
         ];
         for (name, expected, worse) in cases {
             let verdicts = judged("#####", worse);
@@ -356,8 +376,10 @@ mod tests {
     #[test]
     fn each_limit_has_a_cause_with_a_remedy() {
         type Worse = fn(&mut Second);
-        let cases: [(LimitKind, LimitCause, Worse); 7] = [
-            (LimitKind::Dropped, LimitCause::Cap, |s| s.arrivals[0] = ("open".into(), 500, 50)),
+        let cases: [(LimitKind, LimitCause, Worse); 9] = [
+            (LimitKind::Dropped, LimitCause::Cap, |s| s.arrivals[0] = arrivals("open", 500, 50, 0)),
+            (LimitKind::Dropped, LimitCause::Cap, |s| s.arrivals[0] = arrivals("open", 500, 50, 25)),
+            (LimitKind::Dropped, LimitCause::Machine, |s| s.arrivals[0] = arrivals("open", 500, 50, 26)),
             (LimitKind::Connections, LimitCause::Cap, |s| s.connection_wait = Some(0.5)),
             (LimitKind::Wait, LimitCause::Machine, |s| s.threads[1] = threaded(1, 0.1, 0.85)),
             (LimitKind::Lag, LimitCause::Machine, |s| {
@@ -480,10 +502,30 @@ mod tests {
         }
     }
 
+    /// After SIGCONT: what was due while the process was stopped is no limit of its workers.
+    #[test]
+    fn what_a_stopped_process_did_not_start_is_no_limit() {
+        for (seconds, dropped, late, limited) in
+            [(12, 500, 500, false), (12, 500, 400, true), (1, 500, 500, false), (3, 15, 15, false)]
+        {
+            let mut judge = Judge::new(Bounds::default());
+            let mut second = calm(seconds);
+            second.over_ns = seconds * SECOND;
+            second.arrivals = vec![arrivals("open", 560, dropped, late)];
+            let limits = judge.look(&second).limits;
+            assert_eq!(
+                !limits.is_empty(),
+                limited,
+                "{seconds} s, {dropped} dropped, {late} late: {limits:?}"
+            );
+        }
+    }
+
     #[test]
     fn each_scenario_is_judged_separately() {
         let verdicts = judged("###", |second| {
-            second.arrivals = vec![("a".into(), 100, 0), ("b".into(), 100, 30), ("c".into(), 100, 2)];
+            second.arrivals =
+                vec![arrivals("a", 100, 0, 0), arrivals("b", 100, 30, 0), arrivals("c", 100, 2, 0)];
         });
         let places: Vec<_> =
             verdicts[2].limits.iter().map(|limit| (limit.place.as_str(), limit.worst)).collect();

@@ -119,6 +119,7 @@ impl WorkerPool {
     pub(super) fn drop_late(&self) {
         self.gauges.due.fetch_add(1, Ordering::Relaxed);
         self.gauges.dropped.fetch_add(1, Ordering::Relaxed);
+        self.gauges.late.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Reports to the other runtimes how many workers are available for their arrivals, beside `waiting`

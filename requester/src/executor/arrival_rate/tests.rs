@@ -206,6 +206,7 @@ async fn drops_iterations_when_every_worker_is_busy_and_starts_the_others_on_tim
     running.finish().await;
     // Three of every ten start: the workers are busy when the other seven are due.
     assert_eq!((running.gauges.due(), running.count(), running.gauges.dropped()), (100, 30, 70));
+    assert_eq!(running.gauges.late(), 0);
     for (n, (due, _)) in running.started().into_iter().enumerate() {
         let n = n as u64;
         assert_eq!(due, (n / 3) * SECOND + (n % 3) * SECOND / 10);
@@ -513,6 +514,7 @@ async fn what_was_due_while_the_right_held_counts_as_dropped() {
     running.steer(|schedule| schedule.paused_at = None);
     pass(s(1)).await;
     assert_eq!((running.count(), running.gauges.dropped()), (0, 200), "50/s from 3 s to 7 s");
+    assert_eq!(running.gauges.late(), 200, "workers were free");
     running.finish().await;
 }
 
