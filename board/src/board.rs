@@ -446,8 +446,8 @@ impl Board {
         }
     }
 
-    /// Reserves a place for a node of this name, of any session: it is known, and counts for the quorum, also
-    /// while it does not live.
+    /// Reserves a place for a node of this name: it is known, and counts for the quorum of the sessions that are meant
+    /// for it, also while it does not live.
     ///
     /// # Errors
     /// When the board cannot be written.
@@ -492,7 +492,10 @@ impl Board {
     /// The quorum of a session now.
     pub fn quorum(&self, session: &str) -> Quorum {
         let setting = self.session(session).borrow().as_ref().and_then(|session| session.value.spec.quorum);
-        Quorum::of(session, &self.nodes().borrow(), &self.places().borrow(), setting)
+        let agents = self.agents();
+        let places = self.places().borrow().clone();
+        let needed = places.into_iter().filter(|name| agents.borrow().needs_place(session, name)).collect();
+        Quorum::of(session, &self.nodes().borrow(), &needed, setting)
     }
 
     /// The shares of a session, now and after each decision.

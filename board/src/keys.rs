@@ -38,8 +38,8 @@ const AGENTS: &str = "v1/agents/";
 const REGISTERED: &str = "v1/registered/";
 const PLANS: &str = "v1/plans/";
 const TASKS: &str = "v1/tasks/";
-/// Prefixes of the keys of agents and planned sessions.
-pub(crate) const OF_AGENTS: [&str; 4] = [AGENTS, REGISTERED, PLANS, TASKS];
+/// Prefixes of the keys of agents, of places for them, and of planned sessions.
+pub(crate) const OF_AGENTS: [&str; 5] = [AGENTS, REGISTERED, PLACES, PLANS, TASKS];
 
 pub(crate) fn node(id: &str) -> String {
     format!("{NODES}{id}")

@@ -1,15 +1,16 @@
 //! Quorum: how many of a session's nodes must be live before any of them sends.
 //!
 //! Known nodes are the live ones, and the places that are reserved for expected machines
-//! ([`Board::reserve_place`](crate::Board::reserve_place)). A node that died and whose place is not reserved is no
-//! longer known: its lease has ended, so it has stopped, and the others take over its part.
+//! ([`Board::reserve_place`](crate::Board::reserve_place)), as far as the session is meant for them
+//! ([`AgentsView::needs_place`](crate::AgentsView::needs_place)). A node that died and whose place is not reserved is
+//! no longer known: its lease has ended, so it has stopped, and the others take over its part.
 
 use std::collections::BTreeSet;
 
 use crate::{NodeInfo, NodeKind};
 
 /// The quorum of a session, and what it is compared with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quorum {
     /// Number of live nodes.
     pub live: u32,
@@ -17,24 +18,44 @@ pub struct Quorum {
     pub known: u32,
     /// Number of live nodes that is needed.
     pub needed: u32,
+    /// The reserved places whose nodes are not live.
+    pub missing: Vec<String>,
 }
 
 impl Quorum {
-    /// The quorum of a session, with `setting` if there is one, else more than half of the known nodes.
+    /// The quorum of a session with these places, with `setting` if there is one, else more than half of the known
+    /// nodes.
     pub fn of(session: &str, nodes: &[NodeInfo], places: &BTreeSet<String>, setting: Option<u32>) -> Self {
         let lives = |node: &&NodeInfo| node.kind == NodeKind::Requester && node.session == session;
         let live = nodes.iter().filter(lives);
         let names: BTreeSet<_> = live.clone().map(|node| node.name.as_str()).collect();
-        let expected = places.iter().filter(|place| !names.contains(place.as_str()));
+        let missing = places.iter().filter(|place| !names.contains(place.as_str()));
+        let missing: Vec<_> = missing.cloned().collect();
         // Far below the largest u32.
-        let (live, expected) = (live.count() as u32, expected.count() as u32);
+        let (live, expected) = (live.count() as u32, missing.len() as u32);
         let known = live + expected;
-        Self { live, known, needed: setting.unwrap_or(known / 2 + 1) }
+        Self { live, known, needed: setting.unwrap_or(known / 2 + 1), missing }
     }
 
     /// Whether the nodes may send.
     pub const fn is_there(&self) -> bool {
         self.live >= self.needed
+    }
+
+    /// Why the nodes send nothing, and what to do, for people; none if they may send.
+    pub fn lack(&self) -> Option<String> {
+        let Self { live, known, needed, missing } = self;
+        let way_out = match missing.as_slice() {
+            [] => "start more nodes".to_owned(),
+            [one] => format!("start {one}, or remove its place (wec node remove {one})"),
+            all => format!(
+                "start {}, or remove the places of those that will not come (wec node remove NAME)",
+                all.join(", ")
+            ),
+        };
+        (!self.is_there()).then(|| {
+            format!("nothing is sent: {live} of {known} known nodes are live, and the quorum is {needed}: {way_out}")
+        })
     }
 
     /// Why the setting is not safe, for people; none if it is.
@@ -77,11 +98,19 @@ mod tests {
             let quorum = quorum(live, places, None);
             assert_eq!((quorum.needed, quorum.is_there()), (needed, is_there), "{live:?} of {places:?}");
             assert_eq!(quorum.risk(), None);
+            assert_eq!(quorum.lack().is_none(), is_there);
         }
         let halves = quorum(&["a", "b"], &["a", "b", "c", "d"], Some(2));
         assert!(halves.is_there());
         assert!(halves.risk().unwrap().contains("2 of 4 known nodes"), "{halves:?}");
-        assert!(!quorum(&["a"], &[], Some(2)).is_there());
+        assert_eq!(
+            quorum(&["a"], &[], Some(2)).lack().unwrap(),
+            "nothing is sent: 1 of 1 known nodes are live, and the quorum is 2: start more nodes"
+        );
+        let lack = quorum(&["x"], &["a"], None).lack().unwrap();
+        assert!(lack.ends_with("start a, or remove its place (wec node remove a)"), "{lack}");
+        let lack = quorum(&["a"], &["a", "b", "c"], None).lack().unwrap();
+        assert!(lack.contains("1 of 3 known nodes") && lack.contains("start b, c, or"), "{lack}");
         // Nodes of other sessions do not count.
         let other = Quorum::of("t", &[node("a")], &BTreeSet::new(), None);
         assert_eq!((other.live, other.is_there()), (0, false));

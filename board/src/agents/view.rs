@@ -1,6 +1,6 @@
 //! Agents and planned sessions as this process sees them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::info::{AgentInfo, Registration};
 use super::plan::{PlanState, SessionPlan};
@@ -27,6 +27,8 @@ pub struct AgentsView {
     pub live: BTreeMap<String, AgentInfo>,
     /// All known agents by name.
     pub registered: BTreeMap<String, Registration>,
+    /// The names for which a place is reserved.
+    pub places: BTreeSet<String>,
     /// The planned sessions by id.
     pub plans: BTreeMap<String, Versioned<SessionPlan>>,
     /// The last part of each agent in each session, by session and agent.
@@ -50,6 +52,7 @@ impl AgentsView {
             KeyEvent::Deleted { key, .. } => match keys::object(key) {
                 KeyObject::Agent(name) => self.live.remove(name).is_some(),
                 KeyObject::Registered(name) => self.registered.remove(name).is_some(),
+                KeyObject::Reserved(name) => self.places.remove(name),
                 KeyObject::Plan(id) => self.plans.remove(id).is_some(),
                 KeyObject::Task(session, agent) => {
                     self.tasks.remove(&(session.to_owned(), agent.to_owned())).is_some()
@@ -64,6 +67,7 @@ impl AgentsView {
         match keys::object(&pair.key) {
             KeyObject::Agent(name) => put(&mut self.live, name.to_owned(), pair),
             KeyObject::Registered(name) => put(&mut self.registered, name.to_owned(), pair),
+            KeyObject::Reserved(name) => self.places.insert(name.to_owned()),
             KeyObject::Plan(id) => {
                 let Some(plan) = keys::parse::<SessionPlan>(pair) else { return false };
                 self.plans.insert(id.to_owned(), plan);
@@ -107,10 +111,41 @@ impl AgentsView {
 
     /// The parts of agents in the present run of a session, by agent.
     pub fn tasks_of<'a>(&'a self, plan: &'a SessionPlan) -> impl Iterator<Item = (&'a str, &'a AgentTask)> {
+        self.last_tasks_of(plan).filter(|(_, task)| task.run == plan.run && !plan.run.is_empty())
+    }
+
+    /// The parts in earlier runs of a session that have not ended: their agents end them before they take the present
+    /// run.
+    pub fn earlier_tasks_of<'a>(
+        &'a self,
+        plan: &'a SessionPlan,
+    ) -> impl Iterator<Item = (&'a str, &'a AgentTask)> {
+        let earlier = self.last_tasks_of(plan).filter(|(_, task)| task.run != plan.run);
+        earlier.filter(|(agent, task)| task.state.is_active() && self.holds(agent, task))
+    }
+
+    /// The last part of each agent in a session, by agent.
+    fn last_tasks_of<'a>(&'a self, plan: &'a SessionPlan) -> impl Iterator<Item = (&'a str, &'a AgentTask)> {
         let from = (plan.id.clone(), String::new());
         let all = self.tasks.range(from..).take_while(|((session, _), _)| *session == plan.id);
-        let all = all.filter(|(_, task)| task.run == plan.run && !plan.run.is_empty());
         all.map(|((_, agent), task)| (agent.as_str(), task))
+    }
+
+    /// Whether a session needs the machine of a reserved place for its quorum: if it is meant for that machine, and may
+    /// use it. A machine that has never come has no known group and labels. A session that nobody planned needs all.
+    pub fn needs_place(&self, session: &str, name: &str) -> bool {
+        let known = self.registered.get(name);
+        if known.is_some_and(|known| !known.activated) {
+            return false;
+        }
+        let Some(plan) = self.plans.get(session) else { return true };
+        let none = (String::new(), BTreeMap::new());
+        let (group, labels) = match (self.live.get(name), known) {
+            (Some(live), _) => (&live.group, &live.labels),
+            (None, Some(known)) => (&known.group, &known.labels),
+            (None, None) => (&none.0, &none.1),
+        };
+        plan.value.agents.means(name, group, labels)
     }
 
     /// The state of an agent in a session, as on the board.

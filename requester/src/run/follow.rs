@@ -65,19 +65,29 @@ fn rates(session: &Session) -> impl Iterator<Item = (&String, LoadUnit, f64)> {
     })
 }
 
+/// The scenarios with a number of workers: name and target.
+fn closed(session: &Session) -> impl Iterator<Item = (&String, u32)> {
+    let closed = session.spec.scenarios.iter().filter(|(_, target)| target.rate.is_none());
+    closed.map(|(name, target)| (name, target.workers))
+}
+
 /// What was missing because nodes are gone that had a share before and did not end in order.
 fn lost(session: &Session, before: &Shares, now: &Shares) -> Vec<String> {
     let gone = before.nodes.keys().filter(|id| !now.nodes.contains_key(*id));
     let died = gone.filter(|id| !session.status.done.contains(id));
     let missing = died.flat_map(|id| {
-        rates(session).map(move |(scenario, unit, rate)| {
-            let part = before.rate(id, unit, rate);
+        let told = move |scenario: &String, part: String| {
             format!(
-                "the node {id} is gone: its {part:.1} of {rate} {}/s of the scenario {scenario} were missing until now, for \
-                 at most the length of its lease",
-                unit.name()
+                "the node {id} is gone: its {part} of the scenario {scenario} were missing until now, for at most the \
+                 length of its lease"
             )
-        })
+        };
+        let rates = rates(session).map(move |(scenario, unit, rate)| {
+            told(scenario, format!("{:.1} of {rate} {}/s", before.rate(id, unit, rate), unit.name()))
+        });
+        rates.chain(closed(session).map(move |(scenario, workers)| {
+            told(scenario, format!("{} of {workers} workers", before.workers(id, workers)))
+        }))
     });
     missing.collect()
 }
@@ -101,29 +111,27 @@ fn shortfalls(session: &Session, shares: &Shares) -> BTreeMap<String, String> {
         })
     };
     let rates = rates(session).filter_map(|(scenario, unit, rate)| short(scenario, unit, rate));
-    let closed = session.spec.scenarios.iter().filter(|(_, target)| target.rate.is_none());
-    let workers = closed.filter_map(|(name, target)| short(name, LoadUnit::Workers, target.workers.into()));
+    let workers =
+        closed(session).filter_map(|(name, workers)| short(name, LoadUnit::Workers, workers.into()));
     rates.chain(workers).collect()
 }
 
 /// Reports a quorum that is missing, or that is not safe.
 async fn tell_quorum(parts: &Parts) -> Infallible {
     let (mut nodes, mut places) = (parts.board.nodes(), parts.board.places());
-    let mut session = parts.board.session(&parts.session);
+    let (mut session, mut agents) = (parts.board.session(&parts.session), parts.board.agents());
     let (mut told, mut risk) = (true, None);
     loop {
         nodes.mark_unchanged();
         places.mark_unchanged();
+        agents.mark_unchanged();
         session.mark_unchanged();
         let quorum = parts.board.quorum(&parts.session);
-        let Quorum { live, known, needed } = quorum;
-        match (quorum.is_there(), std::mem::replace(&mut told, quorum.is_there())) {
-            (false, true) => tracing::warn!(
-                "this node sends nothing: it sees {live} of {known} known nodes, and the quorum is {needed}; start \
-                 the missing nodes, or remove the places of those that will not come"
-            ),
-            (true, false) => {
-                tracing::info!("the quorum of {needed} nodes is reached again: {live} of {known} live")
+        match (quorum.lack(), std::mem::replace(&mut told, quorum.is_there())) {
+            (Some(lack), true) => tracing::warn!("{lack}"),
+            (None, false) => {
+                let Quorum { live, known, needed, .. } = quorum;
+                tracing::info!("the quorum of {needed} nodes is reached again: {live} of {known} live");
             }
             _ => {}
         }
@@ -134,6 +142,7 @@ async fn tell_quorum(parts: &Parts) -> Infallible {
         let changed = tokio::select! {
             changed = nodes.changed() => changed,
             changed = places.changed() => changed,
+            changed = agents.changed() => changed,
             changed = session.changed() => changed,
         };
         if changed.is_err() {
@@ -191,6 +200,13 @@ mod tests {
         let told = lost(&session, &both, &one);
         assert!(
             told.len() == 1 && told[0].contains("the node y is gone: its 20.0 of 80 chains/s"),
+            "{told:?}"
+        );
+        let mut closed = session.clone();
+        closed.spec.scenarios.insert("a".to_owned(), Target { workers: 10, ..Target::default() });
+        let told = lost(&closed, &both, &one);
+        assert!(
+            told.len() == 1 && told[0].contains("its 5 of 10 workers of the scenario a were missing"),
             "{told:?}"
         );
         session.status.done.push("y".to_owned());
