@@ -200,6 +200,14 @@ impl Board {
         self.update(run, |there, live| there.done_by(node, by, at, live)).await
     }
 
+    /// Records that a node leaves a run that goes on without it, also if it was the last one: it may come back.
+    ///
+    /// # Errors
+    /// When there is no such session, or the board cannot be written.
+    pub async fn leave_run(&self, run: &RunRef, node: &str) -> Result<Versioned<Session>, BoardError> {
+        self.update(run, |there, _| there.left_by(node)).await
+    }
+
     /// Changes the session of a run; does nothing if it is another run by now.
     async fn update(
         &self,

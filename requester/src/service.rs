@@ -278,6 +278,7 @@ pub async fn run_on(board: &Board, part: RemotePart, plan: &Plan, stop: &Stop) -
     let plan = &Plan { state: options.tls.database(&plan.state)?, ..plan.clone() };
     let mut remote = Remote::new(BoardOf::Open(board.clone()), options, challenges, stop);
     (remote.began, remote.strength, remote.hooks) = (Some(began), strength, hooks);
+    remote.waits_for_next = true;
     remote.run(node, plan, stop).await
 }
 
@@ -319,6 +320,8 @@ struct Remote {
     stats: Option<Server>,
     /// Whether other nodes took part.
     shared: bool,
+    /// Whether the run goes on after a signal to this process, also if it was the last one: an agent may be back.
+    waits_for_next: bool,
     /// Called when the load begins.
     began: Option<Box<dyn FnOnce()>>,
     hooks: Vec<Hook>,
@@ -341,6 +344,7 @@ impl Remote {
             sink: None,
             stats: None,
             shared: false,
+            waits_for_next: false,
             began: None,
             hooks: Vec::new(),
             stop: stop.clone(),
@@ -419,7 +423,9 @@ impl Surroundings for Remote {
         tracing::info!(run = run.at.run, target = run.header.target, workers = run.workers, "running");
         let over = async {
             run.over.await;
-            end_part(run.board, &run.at, &run.node.id.id, &self.stop).await
+            // The process ends, and the session waits for its next one.
+            let leaves = self.waits_for_next && self.stop.by_signal();
+            end_part(run.board, &run.at, &run.node.id.id, (!leaves).then_some(&self.stop)).await
         };
         let Some(sink) = &self.sink else {
             self.shared = over.await;
@@ -467,10 +473,18 @@ impl HookLog for SinkOfHooks {
 }
 
 /// Writes to the board that this node's part of the run is over, except for running chains: the run ends with
-/// the last node. Returns whether there were others.
-async fn end_part(board: &Board, run: &RunRef, node: &str, stop: &Stop) -> bool {
-    let by = if stop.by_signal() { By::Signal } else { By::Schedule };
-    match tokio::time::timeout(DELIVER_BRIEFLY, board.done(run, node, by)).await {
+/// the last node, unless the session goes on, without `stop`. Returns whether there were others.
+async fn end_part(board: &Board, run: &RunRef, node: &str, stop: Option<&Stop>) -> bool {
+    let ending = async {
+        match stop {
+            Some(stop) => {
+                let by = if stop.by_signal() { By::Signal } else { By::Schedule };
+                board.done(run, node, by).await
+            }
+            None => board.leave_run(run, node).await,
+        }
+    };
+    match tokio::time::timeout(DELIVER_BRIEFLY, ending).await {
         Ok(Ok(session)) => session.value.status.members.len() > 1,
         Ok(Err(error)) => {
             tracing::warn!(%error, "cannot write to the board that this node has ended its part of the run");

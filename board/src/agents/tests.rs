@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use strum::VariantArray as _;
 
-use super::conclude::{LOST_AFTER, concluded};
+use super::conclude::{LOST_AFTER, concluded, lost_parts};
 use super::info::{AgentInfo, Registration, Selection};
 use super::plan::{PlanAction, PlanState, PlanUpdate, SessionPlan};
 use super::task::{AgentState, AgentTask};
@@ -191,6 +191,91 @@ fn a_run_whose_agents_are_lost_waits_for_them_and_is_then_aborted() {
     let attended = concluded(&waits, &back, None, 2_000).unwrap();
     assert_eq!((attended.state, attended.unattended_since_unix_ns), (PlanState::Running, None));
     assert_eq!(concluded(&attended, &back, None, 2_000 + 2 * bound), None);
+}
+
+#[test]
+fn a_run_that_all_agents_have_left_waits_for_them_too() {
+    use AgentState::{Error, TestFinished, TestRunning, TestStopped};
+    let left = || AgentTask { left: true, ..task("1", TestStopped) };
+    let bound = LOST_AFTER.as_nanos() as u64;
+    let waits = |tasks: &[(&str, AgentTask)]| {
+        let view = view(&[], tasks);
+        let waits = concluded(&planned(PlanState::Running), &view, None, 1_000).unwrap();
+        assert_eq!((waits.state, waits.unattended_since_unix_ns), (PlanState::Running, Some(1_000)));
+        assert_eq!(concluded(&waits, &view, None, 999 + bound), None);
+        let ended = concluded(&waits, &view, None, 1_000 + bound).unwrap();
+        (ended.state, ended.reason)
+    };
+    let is = |state: PlanState, reason: &str| (state, reason.to_owned());
+    assert_eq!(waits(&[("a", left())]), is(PlanState::Aborted, "left: a"));
+    let both = [("a", left()), ("b", task("1", TestRunning))];
+    assert_eq!(waits(&both), is(PlanState::Aborted, "lost: b; left: a"));
+    let both = [("a", left()), ("b", task("1", Error))];
+    assert_eq!(waits(&both), is(PlanState::Stopped, "left: a; failed: b"));
+    // The others have run it to its end; a person stopped it; a threshold has failed.
+    let view = view(&[("b", "1")], &[("a", left()), ("b", task("1", TestFinished))]);
+    let ended = |state, aborted| {
+        let ended = concluded(&planned(state), &view, aborted, 5).unwrap();
+        (ended.state, ended.reason)
+    };
+    assert_eq!(ended(PlanState::Running, None), is(PlanState::Stopped, "left: a"));
+    assert_eq!(ended(PlanState::Stopping, None), is(PlanState::Stopped, "left: a"));
+    assert_eq!(ended(PlanState::Running, Some("failed")), is(PlanState::Aborted, "failed"));
+}
+
+#[test]
+fn a_session_waits_for_agents_that_end_its_earlier_run() {
+    let of_earlier = |state| AgentTask { run: "q".to_owned(), ..task("1", state) };
+    for (state, goes_on) in [(AgentState::TestRunning, true), (AgentState::TestStopped, false)] {
+        let seen = view(&[("a", "1")], &[("a", of_earlier(state))]);
+        let ended = concluded(&planned(PlanState::Stopping), &seen, None, 5).map(|ended| ended.state);
+        assert_eq!(ended, (!goes_on).then_some(PlanState::Stopped), "{state:?}");
+        assert_eq!(seen.earlier_tasks_of(&planned(PlanState::Stopping)).count(), usize::from(goes_on));
+    }
+    // Its process is gone.
+    let seen = view(&[("a", "2")], &[("a", of_earlier(AgentState::TestRunning))]);
+    assert_eq!(concluded(&planned(PlanState::Stopping), &seen, None, 5).unwrap().state, PlanState::Stopped);
+}
+
+#[test]
+fn the_part_of_a_lost_agent_ends_as_an_error_with_its_run() {
+    let tasks = [("a", task("1", AgentState::TestRunning)), ("b", task("1", AgentState::TestRunning))];
+    let lost = lost_parts(&planned(PlanState::Stopping), &view(&[("a", "1")], &tasks), 7);
+    let [(agent, part)] = &lost[..] else { panic!("{lost:?}") };
+    assert_eq!((agent.as_str(), part.state, part.since_unix_ns), ("b", AgentState::Error, 7));
+    assert!(part.reason.starts_with("lost: "), "{part:?}");
+}
+
+#[test]
+fn a_place_counts_for_sessions_that_are_meant_for_its_machine() {
+    let selected = |names: &[&str], group: Option<&str>, disk: Option<&str>| Selection {
+        names: names.iter().map(|name| (*name).to_owned()).collect(),
+        group: group.map(str::to_owned),
+        labels: disk.map(|disk| ("disk".to_owned(), disk.to_owned())).into_iter().collect(),
+    };
+    for (agents, expected, registered, live) in [
+        (selected(&[], None, None), true, true, true),
+        (selected(&["c"], None, None), true, true, true),
+        (selected(&["a"], None, None), false, false, false),
+        // Not known before the machine has come.
+        (selected(&[], Some("eu"), None), false, true, true),
+        (selected(&["c"], None, Some("ssd")), false, true, true),
+        (selected(&[], Some("us"), None), false, false, false),
+    ] {
+        let mut seen = view(&[], &[]);
+        let plan = SessionPlan { agents: agents.clone(), ..planned(PlanState::Running) };
+        seen.plans.insert("s".to_owned(), Versioned { version: 1, value: plan });
+        seen.registered.insert("c".to_owned(), Registration::reserved("c", 0));
+        assert_eq!(seen.needs_place("s", "c"), expected, "expected: {}", agents.shown());
+        let known = Registration::reserved("c", 0).of(&agent("c", "1"));
+        seen.registered.insert("c".to_owned(), known.clone());
+        assert_eq!(seen.needs_place("s", "c"), registered, "registered: {}", agents.shown());
+        seen.live.insert("c".to_owned(), agent("c", "1"));
+        assert_eq!(seen.needs_place("s", "c"), live, "live: {}", agents.shown());
+        assert!(seen.needs_place("unplanned", "c"));
+        seen.registered.insert("c".to_owned(), Registration { activated: false, ..known });
+        assert!(!seen.needs_place("s", "c") && !seen.needs_place("unplanned", "c"), "deactivated");
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use wec_record::Plan;
 
 use super::{ATTEMPTS, Board, give_way};
-use crate::agents::conclude::concluded;
+use crate::agents::conclude::{concluded, lost_parts};
 use crate::agents::info::{AgentInfo, Registration};
 use crate::agents::plan::{PlanAction, PlanUpdate, SessionPlan};
 use crate::agents::presence::AgentPresence;
@@ -67,7 +67,7 @@ impl Board {
             None => Ok(Some(Registration::reserved(name, at))),
         });
         let added = added.await?.unwrap_or_else(|| Registration::reserved(name, at));
-        // It counts for the quorum of every session, also before its agent comes.
+        // It counts for the quorum also before its agent comes.
         self.reserve_place(name).await?;
         Ok(added)
     }
@@ -414,7 +414,8 @@ impl Board {
             if next == task {
                 return Ok(());
             }
-            let next = AgentTask { since_unix_ns: self.now(), ..next };
+            let since_unix_ns = if next.state == task.state { task.since_unix_ns } else { self.now() };
+            let next = AgentTask { since_unix_ns, ..next };
             let write = Write::put(key.clone(), Some(version), keys::json(&next));
             if self.kv.write_if(vec![write], doing).await?.is_some() {
                 return Ok(());
@@ -438,11 +439,32 @@ impl Board {
             let session = self.session(id).borrow().clone();
             let aborted = session.as_ref().and_then(|session| broken_off(&session.value, &plan.run));
             let Some(next) = concluded(plan, &view, aborted, at) else { continue };
+            let mut writes = vec![Write::put(keys::plan(id), Some(*version), keys::json(&next))];
+            if !next.state.is_active() {
+                for (agent, lost) in lost_parts(plan, &view, at).into_iter().take(AT_ONCE) {
+                    writes.extend(self.lost_part(id, &agent, &lost).await?);
+                }
+            }
             // Somebody else may be faster.
-            let write = Write::put(keys::plan(id), Some(*version), keys::json(&next));
-            self.kv.write_if(vec![write], "ending a session").await?;
+            self.kv.write_if(writes, "ending a session").await?;
         }
         Ok(())
+    }
+
+    /// The write of the part of an agent that was lost; none if the agent has taken it again.
+    async fn lost_part(
+        &self,
+        session: &str,
+        agent: &str,
+        lost: &AgentTask,
+    ) -> Result<Option<Write>, BoardError> {
+        let key = keys::task(session, agent);
+        let Some(pair) = self.kv.get(&key, "ending a session").await? else { return Ok(None) };
+        let there = keys::parse::<AgentTask>(&pair).map(|there| there.value);
+        let is_it = there.is_some_and(|there| {
+            (&there.run, &there.incarnation) == (&lost.run, &lost.incarnation) && there.state.is_active()
+        });
+        Ok(is_it.then(|| Write::put(key, Some(pair.version), keys::json(lost))))
     }
 
     /// Writes the result of `next` for a planned session; none changes nothing.

@@ -87,6 +87,13 @@ impl Session {
         Some(stopped.ok().flatten().unwrap_or(next))
     }
 
+    /// This session after a node has left it in order, without an end of the run even if it was the last one. None
+    /// without an effect.
+    pub(crate) fn left_by(&self, node: &str) -> Option<Self> {
+        let known = self.status.done.iter().any(|done| done == node);
+        (!known).then(|| self.reporting(|status| status.done.push(node.to_owned())))
+    }
+
     /// The same session with another report.
     fn reporting(&self, report: impl FnOnce(&mut RunStatus)) -> Self {
         let mut next = self.clone();
