@@ -1,7 +1,6 @@
 //! Follows the board: takes the sessions that are meant for this agent, stops those that are to end, and
 //! reports what became of them.
 
-use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
@@ -12,7 +11,7 @@ use wec_board::{AgentState, AgentsView, PlanState, RunRef, SessionPlan, Versione
 use wec_startup::{Stop, say};
 
 use super::admin::Admin;
-use super::part::{self, PartEnd, RunningPart};
+use super::part::{self, PartEnd, PartState, RunningPart};
 use super::this_agent::{Agent, Status};
 
 /// How often to look even if nothing has changed: reports that could not be written are repeated, and
@@ -23,8 +22,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 #[derive(Default)]
 struct Parts {
     running: BTreeMap<String, RunningPart>,
-    /// The states that the board has of them.
-    reported: BTreeMap<String, AgentState>,
+    /// The states that the board has of them, with their reasons.
+    reported: BTreeMap<String, (AgentState, String)>,
     /// Parts that have ended and are not reported yet.
     ended: Vec<PartEnd>,
     tasks: JoinSet<PartEnd>,
@@ -91,17 +90,36 @@ pub(super) fn wanted(view: &AgentsView, plan: &SessionPlan, agent: &str) -> Want
     if takes { Wanted::Take } else { Wanted::Leave }
 }
 
+/// How a part that runs here goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PartGoes {
+    On,
+    /// Running chains may finish.
+    ToItsEnd,
+    /// Running chains are interrupted.
+    AtOnce,
+}
+
+/// How a part of this run goes on, given its session if it still exists: it ends when the session is stopped or deleted,
+/// or is another run by now.
+pub(super) fn goes(plan: Option<&SessionPlan>, run: &str) -> PartGoes {
+    let Some(plan) = plan else { return PartGoes::AtOnce };
+    match plan.state {
+        PlanState::Running if plan.run == run => PartGoes::On,
+        // Also a part of an earlier run, which may not have ended yet.
+        _ if plan.cut => PartGoes::AtOnce,
+        _ => PartGoes::ToItsEnd,
+    }
+}
+
 impl Parts {
-    /// Stops parts whose session has been stopped or deleted, or is another run by now.
     fn stop_what_is_to_end(&self, view: &AgentsView) {
         for (session, part) in &self.running {
-            let plan = view.plans.get(session).map(|plan| &plan.value);
-            let goes_on =
-                plan.is_some_and(|plan| plan.run == part.run.run && plan.state == PlanState::Running);
-            if !goes_on {
+            let goes = goes(view.plans.get(session).map(|plan| &plan.value), &part.run.run);
+            if goes != PartGoes::On {
                 part.stop.finish.cancel();
             }
-            if plan.is_none_or(|plan| plan.run == part.run.run && plan.cut) {
+            if goes == PartGoes::AtOnce {
                 part.stop.cut.cancel();
             }
         }
@@ -132,8 +150,9 @@ impl Parts {
     fn begin(&mut self, agent: &Rc<Agent>, plan: &Versioned<SessionPlan>, stop: &Stop) {
         let plan = plan.value.clone();
         let run = RunRef::new(&plan.id, &plan.run);
-        let part = RunningPart { run, stop: stop.apart(), state: Rc::new(Cell::new(AgentState::Preparing)) };
-        self.reported.insert(plan.id.clone(), AgentState::Preparing);
+        let part =
+            RunningPart { run, stop: stop.apart(), state: PartState::preparing(Rc::clone(&agent.changes)) };
+        self.reported.insert(plan.id.clone(), part.state.now());
         self.running.insert(plan.id.clone(), part.clone());
         self.tasks.spawn_local(part::run(Rc::clone(agent), plan, part));
     }
@@ -160,12 +179,15 @@ impl Parts {
     async fn report(&mut self, agent: &Agent) {
         let info = agent.presence.info();
         for (session, part) in &self.running {
-            let state = part.state.get();
-            if self.reported.get(session) == Some(&state) {
+            let (state, reason) = part.state.now();
+            let lack =
+                (state == AgentState::TestRunning).then(|| agent.board.quorum(session).lack()).flatten();
+            let now = (state, lack.unwrap_or(reason));
+            if self.reported.get(session) == Some(&now) {
                 continue;
             }
-            match agent.board.report_task(&part.run, &info, state, "").await {
-                Ok(()) => drop(self.reported.insert(session.clone(), state)),
+            match agent.board.report_task(&part.run, &info, state, &now.1).await {
+                Ok(()) => drop(self.reported.insert(session.clone(), now)),
                 Err(error) => tracing::debug!(%error, "cannot write the state of {session} to the board yet"),
             }
         }
@@ -188,7 +210,7 @@ impl Parts {
     }
 
     fn status(&self, agent: &Agent) -> Status {
-        let sessions = self.running.iter().map(|(id, part)| (id.clone(), part.state.get().name()));
+        let sessions = self.running.iter().map(|(id, part)| (id.clone(), part.state.now().0.name()));
         Status { sessions: sessions.collect(), ..agent.status() }
     }
 }

@@ -1,13 +1,12 @@
 //! One session on this agent: from its keys on the board to its outcome.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::bail;
-use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::sync::{Notify, watch};
 use wec_acme::DiscoverError;
 use wec_board::{
     AgentInfo, AgentState, Board, BoardError, LoadUnit, NodeId, NodeInfo, Phase, RunRef, Session,
@@ -26,15 +25,38 @@ const AGAIN: Duration = Duration::from_millis(500);
 /// new connections at once.
 const REACHES_CA_WITHIN: Duration = Duration::from_secs(60);
 
-/// Longest time until what the agent offers is computed again: a round.
-const OFFER_EVERY: Duration = Duration::from_secs(5);
+/// How often the agent computes what it offers again, because targets and shares of other sessions change.
+const OFFER_EVERY: Duration = Duration::from_secs(1);
 
 /// A part of a session that runs here.
 #[derive(Clone, Debug)]
 pub(super) struct RunningPart {
     pub(super) run: RunRef,
     pub(super) stop: Stop,
-    pub(super) state: Rc<Cell<AgentState>>,
+    pub(super) state: PartState,
+}
+
+/// The state of a part, with the reason, for people. Clones are of the same part.
+#[derive(Clone, Debug)]
+pub(super) struct PartState {
+    now: Rc<RefCell<(AgentState, String)>>,
+    changes: Rc<Notify>,
+}
+
+impl PartState {
+    /// Of a part that begins; each change of it is notified.
+    pub(super) fn preparing(changes: Rc<Notify>) -> Self {
+        Self { now: Rc::new(RefCell::new((AgentState::Preparing, String::new()))), changes }
+    }
+
+    pub(super) fn now(&self) -> (AgentState, String) {
+        self.now.borrow().clone()
+    }
+
+    fn set(&self, state: AgentState, reason: impl Into<String>) {
+        *self.now.borrow_mut() = (state, reason.into());
+        self.changes.notify_one();
+    }
 }
 
 /// How a part ended.
@@ -79,7 +101,7 @@ async fn run_or_refuse(
     session: &SessionPlan,
     run: &RunRef,
     stop: &Stop,
-    state: &Rc<Cell<AgentState>>,
+    state: &PartState,
 ) -> anyhow::Result<Delivered> {
     let info = agent.presence.info();
     if session.program != PROGRAM {
@@ -104,11 +126,8 @@ async fn run_or_refuse(
             session: session.id.clone(),
             run: Some(run.run.clone()),
         };
-        let (shown, changes) = (Rc::clone(state), Rc::clone(&agent.changes));
-        let runs = Box::new(move || {
-            shown.set(AgentState::TestRunning);
-            changes.notify_one();
-        });
+        let shown = state.clone();
+        let runs = Box::new(move || shown.set(AgentState::TestRunning, ""));
         let (tell, strength) = watch::channel(offered(&agent.board, &info, &session.id));
         let _offering = offer(tell, Rc::clone(agent), session.id.clone());
         let part = RemotePart {
@@ -121,15 +140,19 @@ async fn run_or_refuse(
         };
         let ended = run_on(&agent.board, part, &plan, stop).await;
         let pause = match &ended {
-            Err(_) if state.get() != AgentState::Preparing => return ended,
+            Err(_) if state.now().0 != AgentState::Preparing => return ended,
             // The nodes of an earlier run of this session are still there, or the board cannot be reached for a moment.
-            Err(error) if is_passing(error) => AGAIN,
+            Err(error) if is_passing(error) => {
+                state.set(AgentState::Preparing, format!("trying again: {error:#}"));
+                AGAIN
+            }
             Err(error)
                 if cannot_reach_ca(error)
                     && unreachable_since.get_or_insert_with(tokio::time::Instant::now).elapsed()
                         < REACHES_CA_WITHIN =>
             {
                 tracing::warn!(session = run.session, "trying again: {error:#}");
+                state.set(AgentState::Preparing, format!("trying again: {error:#}"));
                 AGAIN.mul_f64(rand::random_range(1.0..5.0))
             }
             _ => return ended,
@@ -161,9 +184,9 @@ fn offer(tell: watch::Sender<Strength>, agent: Rc<Agent>, session: String) -> Lo
         loop {
             let now = offered(&agent.board, &agent.presence.info(), &session);
             tell.send_if_modified(|known| std::mem::replace(known, now) != now);
-            // The targets and shares of other sessions change without a change of a node.
-            if let Ok(Err(_)) = timeout(OFFER_EVERY, nodes.changed()).await {
-                return;
+            tokio::select! {
+                changed = nodes.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(OFFER_EVERY) => {}
             }
         }
     }))
@@ -178,22 +201,41 @@ impl Drop for LocalTask {
     }
 }
 
-/// What an agent offers to a session: its strength less its shares in other sessions at this moment.
+/// What an agent offers to a session at this moment.
 fn offered(board: &Board, agent: &AgentInfo, session: &str) -> Strength {
     let Some(strength) = agent.strength else { return Strength::UNMEASURED };
-    let nodes = board.nodes().borrow().clone();
+    let (nodes, view) = (board.nodes().borrow().clone(), board.agents().borrow().clone());
+    // A session that nobody planned has no agent to offer it less.
+    let order = |session: &str| {
+        let started = view.plans.get(session).map_or(0, |plan| plan.value.since_unix_ns);
+        Order(started, session.to_owned())
+    };
     let shares_another = |node: &&NodeInfo| {
         node.name == agent.name && node.session != session && node.shares_load_of(&node.session)
     };
-    nodes.iter().filter(shares_another).fold(strength, |left, node| {
-        let other = board.session(&node.session).borrow().clone();
+    let others = nodes.iter().filter(shares_another).filter_map(|node| {
+        let other = board.session(&node.session).borrow().clone()?;
         let shares = board.shares(&node.session).borrow().clone();
-        other.map_or(left, |other| left.less(&used(&other.value, &shares, &node.id)))
-    })
+        Some((order(&node.session), used(&other.value, &shares, &node.id)))
+    });
+    left(strength, &order(session), others)
+}
+
+/// The order of sessions in which they get an agent's strength: by their start, then by id.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Order(u64, String);
+
+/// An agent's strength less what it does for earlier sessions. If later ones counted, too, each of two sessions would
+/// leave to the other what it does not have, for ever by turns.
+fn left(strength: Strength, own: &Order, others: impl Iterator<Item = (Order, Strength)>) -> Strength {
+    others.filter(|(order, _)| order < own).fold(strength, |left, (_, used)| left.less(&used))
 }
 
 /// A node's share of what a session wants now.
 fn used(session: &Session, shares: &Shares, node: &str) -> Strength {
+    if session.spec.state == SessionState::Stopped {
+        return Strength::NONE;
+    }
     let running = session.spec.scenarios.iter().filter(|(name, _)| session.phase(name) == Phase::Running);
     running.fold(Strength::NONE, |mut used, (_, target)| {
         let unit =
@@ -277,5 +319,49 @@ mod tests {
         assert_eq!((used(&session, &shares, "b"), used(&session, &shares, "a")), (expected, of_a));
         assert_eq!(used(&session, &shares, "c"), Strength::NONE);
         assert_eq!(strength(100).less(&of_a), Strength { chains: 90_000, requests: 98_000, workers: 98 });
+        let mut stopped = session.clone();
+        stopped.spec.state = SessionState::Stopped;
+        assert_eq!(used(&stopped, &shares, "b"), Strength::NONE);
+    }
+
+    /// Sessions with these targets on one agent of 40/s: all compute at the same moment what they are offered, again and
+    /// again.
+    #[test]
+    fn shares_of_sessions_on_one_agent_settle_and_are_never_more_than_its_strength() {
+        let strength = Strength { chains: 40_000, ..Strength::UNMEASURED };
+        let session = |(number, rate): (usize, &f64)| {
+            let target = Target { rate: Some(*rate), rate_unit: "chains".to_owned(), ..Target::default() };
+            let id = format!("s{number}");
+            Session::new(id, [("default".to_owned(), target)].into(), Limits::default())
+        };
+        for (started, targets, expected) in [
+            ([1, 1, 1], [30.0, 30.0, 30.0], [30_000, 10_000, 0]),
+            ([3, 2, 1], [30.0, 30.0, 30.0], [0, 10_000, 30_000]),
+            ([2, 1, 3], [10.0, 20.0, 5.0], [10_000, 20_000, 5_000]),
+        ] {
+            let sessions: Vec<_> = targets.iter().enumerate().map(session).collect();
+            let order = |number: usize| Order(started[number], sessions[number].spec.id.clone());
+            let mut offers = [strength; 3];
+            let used = |number: usize, offers: &[Strength; 3]| {
+                let share = NodeShare {
+                    registration: 1,
+                    strength: offers[number],
+                    limit: None,
+                    held: Held::default(),
+                };
+                let shares = Shares { epoch: 1, nodes: BTreeMap::from([("a".to_owned(), share)]) };
+                used(&sessions[number], &shares, "a")
+            };
+            for _ in 0..sessions.len() {
+                let before = offers;
+                offers = std::array::from_fn(|number| {
+                    let others = (0..sessions.len()).filter(|other| *other != number);
+                    let others = others.map(|other| (order(other), used(other, &before)));
+                    left(strength, &order(number), others)
+                });
+            }
+            let shares: [u64; 3] = std::array::from_fn(|number| used(number, &offers).chains);
+            assert_eq!(shares, expected, "started {started:?}, targets {targets:?}");
+        }
     }
 }

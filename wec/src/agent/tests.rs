@@ -5,7 +5,7 @@ use clap::CommandFactory as _;
 use wec_board::{AgentInfo, AgentState, AgentTask, AgentsView, PlanState, Selection, SessionPlan, Versioned};
 
 use super::configuration::with_files;
-use super::follow::{Wanted, wanted};
+use super::follow::{PartGoes, Wanted, goes, wanted};
 
 /// The arguments that files add, for these typed arguments and variables.
 fn added(typed: &[&str], variables: &[(&str, &str)]) -> Result<Vec<String>, String> {
@@ -61,6 +61,35 @@ fn flags_override_variables_and_these_override_the_file() {
             .unwrap_err()
             .contains("cannot read /no/such/file")
     );
+}
+
+#[test]
+fn a_part_ends_with_its_session_and_a_cut_is_of_all_its_runs() {
+    use PartGoes::{AtOnce, On, ToItsEnd};
+    use PlanState::{Aborted, Error, Ready, Running, Stopped, Stopping};
+    let plan = |state, run: &str, cut| SessionPlan {
+        state,
+        run: run.to_owned(),
+        cut,
+        ..SessionPlan::new("s", "wec", BTreeMap::new())
+    };
+    for (state, run, cut, expected) in [
+        (Running, "r", false, On),
+        (Stopping, "r", false, ToItsEnd),
+        (Stopping, "r", true, AtOnce),
+        (Stopped, "r", false, ToItsEnd),
+        (Error, "r", false, ToItsEnd),
+        (Aborted, "r", true, AtOnce),
+        (Ready, "r", false, ToItsEnd),
+        // The target has changed, and then all of it is stopped at once.
+        (Running, "later", false, ToItsEnd),
+        (Stopping, "later", false, ToItsEnd),
+        (Stopping, "later", true, AtOnce),
+        (Aborted, "later", true, AtOnce),
+    ] {
+        assert_eq!(goes(Some(&plan(state, run, cut)), "r"), expected, "{state:?} {run} {cut}");
+    }
+    assert_eq!(goes(None, "r"), AtOnce, "deleted");
 }
 
 #[test]
