@@ -10,8 +10,8 @@ use utoipa::ToSchema;
 use utoipa::openapi::schema::AnyOfBuilder;
 use utoipa::openapi::{Ref, RefOr, Schema};
 use wec_board::{
-    Author, Board, BoardError, ChangeTo, DEFAULT_SCENARIO, LiveKind, LiveValue, PlanState, PlanUpdate,
-    Selection, SessionPlan,
+    AgentsView, Author, Board, BoardError, ChangeTo, DEFAULT_SCENARIO, LiveKind, LiveValue, PlanState,
+    PlanUpdate, Selection, SessionPlan,
 };
 use wec_record::{Mark, Plan};
 use wec_requester::executor::{self, RateKey};
@@ -177,7 +177,7 @@ pub async fn create(board: &Board, new: NewSession, by: impl Into<Author>) -> Re
         .map_err(|mistakes| mistaken(mistakes.0.iter().map(ToString::to_string)))?;
     let made = SessionPlan::new(new.id, PROGRAM, keys);
     let made = board.create_plan(SessionPlan { plan: Some(plan), agents: new.agents, ..made }, by).await?;
-    Ok(PlanView::new(&made, &board.agents_now().await?))
+    Ok(seen(board, &made, &board.agents_now().await?))
 }
 
 /// All planned sessions, by id; of one state, if it is given.
@@ -187,7 +187,7 @@ pub async fn create(board: &Board, new: NewSession, by: impl Into<Author>) -> Re
 pub async fn list(board: &Board, state: Option<PlanState>) -> Result<Vec<PlanView>, PlanRefusal> {
     look_after(board).await;
     let view = board.agents_now().await?;
-    let plans = view.plans.values().map(|plan| PlanView::new(&plan.value, &view));
+    let plans = view.plans.values().map(|plan| seen(board, &plan.value, &view));
     Ok(plans.filter(|plan| state.is_none_or(|state| plan.state == state)).collect())
 }
 
@@ -202,8 +202,13 @@ pub async fn show(board: &Board, id: &str) -> Result<PlanView, PlanRefusal> {
 
 async fn shown(board: &Board, id: &str) -> Result<PlanView, PlanRefusal> {
     let view = board.agents_now().await?;
-    let plan = view.plans.get(id).map(|plan| PlanView::new(&plan.value, &view));
+    let plan = view.plans.get(id).map(|plan| seen(board, &plan.value, &view));
     plan.ok_or_else(|| PlanRefusal::Unknown(BoardError::NoPlan(id.to_owned())))
+}
+
+fn seen(board: &Board, plan: &SessionPlan, view: &AgentsView) -> PlanView {
+    let load = board.session(&plan.id).borrow().clone();
+    PlanView::new(plan, view).with_load(load.as_ref().map(|load| &load.value))
 }
 
 /// Ends sessions whose agents have ended or died, if it can.
@@ -278,12 +283,21 @@ pub async fn update(
     let SessionKeys { keys, plan } = SessionKeys::of_keys(&keys)
         .map_err(|mistakes| mistaken(mistakes.0.iter().map(ToString::to_string)))?;
     let live = live_changes(&before, &keys);
-    if let (PlanState::Running, None, Some(live)) = (before.state, &agents, live) {
+    let retargets = before.keys.get("directory") != keys.get("directory");
+    if let (PlanState::Running, false) = (before.state, retargets) {
         if let Some(seen) = revision.filter(|seen| *seen != before.revision) {
             // The board says what changed since.
             let update = PlanUpdate { revision: Some(seen), ..PlanUpdate::default() };
             board.update_plan(id, update, author.clone()).await?;
         }
+        let live = match (live, agents.filter(|agents| *agents != before.agents)) {
+            (Ok(live), None) => live,
+            (Ok(_), Some(_)) => return Err(not_live(&before, &["its agents".to_owned()])),
+            (Err(mut fixed), agents) => {
+                fixed.extend(agents.map(|_| "its agents".to_owned()));
+                return Err(not_live(&before, &fixed));
+            }
+        };
         let mut changes = Vec::new();
         for (scenario, wanted) in live {
             let applied = control::apply(board, id, author.clone(), scenario.as_deref(), wanted).await?;
@@ -422,16 +436,30 @@ fn take_nulls(name: &str, value: &mut Value, removed: &mut Vec<String>) {
     entries.retain(|_, value| !value.is_null());
 }
 
-/// The changes of a run that make its session have these keys, by scenario; none if they are not possible
-/// during a run.
+/// Refuses a change during a run, with what can be changed.
+fn not_live(plan: &SessionPlan, fixed: &[String]) -> PlanRefusal {
+    let rate = plan.plan.as_deref().and_then(|plan| rate_key(plan, None));
+    let rate = rate.map(|rate| format!(", {} in the same unit", rate.name)).unwrap_or_default();
+    PlanRefusal::Conflict(format!(
+        "cannot update session {:?}: it is running, and {} can be changed only when it has ended (wec session stop {}); \
+         during a run these can be changed: workers{rate}, weights.CHAIN and limit_*, and directory, which begins another \
+         run",
+        plan.id,
+        fixed.join(", "),
+        plan.id
+    ))
+}
+
+/// The changes of a run that make its session have these keys, by scenario.
+///
+/// # Errors
+/// The keys that cannot be changed during a run.
 fn live_changes(
     before: &SessionPlan,
     keys: &BTreeMap<String, String>,
-) -> Option<Vec<(Option<String>, Vec<ChangeTo>)>> {
+) -> Result<Vec<(Option<String>, Vec<ChangeTo>)>, Vec<String>> {
     let different = keys.iter().filter(|(key, value)| before.keys.get(*key) != Some(value));
-    if before.keys.keys().any(|key| !keys.contains_key(key)) {
-        return None;
-    }
+    let mut fixed: Vec<_> = before.keys.keys().filter(|key| !keys.contains_key(*key)).cloned().collect();
     let several = keys.keys().any(|key| key.starts_with("scenarios."));
     // A session of another version may have no plan.
     let plan = before.plan.clone().or_else(|| Some(SessionKeys::of_keys(&before.keys).ok()?.plan));
@@ -442,17 +470,20 @@ fn live_changes(
             None => ((!several).then(|| DEFAULT_SCENARIO.to_owned()), key.as_str()),
         };
         let rate = plan.as_ref().and_then(|plan| rate_key(plan, scenario.as_deref()));
-        let (of_scenario, change) = live_change((name, rate), before.keys.get(key), value)?;
-        if of_scenario && scenario.is_none() {
-            return None;
-        }
+        let change = live_change((name, rate), before.keys.get(key), value);
+        let Some((of_scenario, change)) =
+            change.filter(|(of_scenario, _)| !of_scenario || scenario.is_some())
+        else {
+            fixed.push(key.clone());
+            continue;
+        };
         let changes = changes.entry(scenario.filter(|_| of_scenario)).or_default();
         match (changes.last_mut(), change) {
             (Some(ChangeTo::Weights(weights)), ChangeTo::Weights(more)) => weights.extend(more),
             (_, change) => changes.push(change),
         }
     }
-    Some(changes.into_iter().collect())
+    if fixed.is_empty() { Ok(changes.into_iter().collect()) } else { Err(fixed) }
 }
 
 /// The change of a live value that gives a plan's key this value, and whether it is one of a scenario; none if the key
@@ -693,7 +724,20 @@ mod tests {
         for (key, value) in other {
             let mut after = planned(&before);
             after.insert(key.to_owned(), value.to_owned());
-            assert_eq!(live_changes(&plan, &after), None, "{key}={value}");
+            assert_eq!(live_changes(&plan, &after), Err(vec![key.to_owned()]), "{key}={value}");
+        }
+        let mut after = planned(&before);
+        after.remove("workers");
+        after.extend(keys(&[("seed", "4"), ("stages", "10s:40"), ("weights.revoke", "2")]));
+        let fixed = live_changes(&plan, &after).unwrap_err();
+        assert_eq!(fixed, ["workers", "seed", "stages"]);
+        let planned = SessionKeys::of_keys(&planned(&before)).unwrap().plan;
+        let refusal = not_live(&SessionPlan { plan: Some(planned), ..plan }, &fixed).to_string();
+        for part in [
+            "cannot update session \"s\": it is running, and workers, seed, stages can be changed only",
+            "workers, rate in the same unit, weights.CHAIN",
+        ] {
+            assert!(refusal.contains(part), "{refusal}");
         }
     }
 }

@@ -91,6 +91,9 @@ enum Action {
         /// Interrupt running chains; for a planned session
         #[arg(long, requires = "id")]
         now: bool,
+        /// Print the planned session as JSON
+        #[arg(long, requires = "id")]
+        json: bool,
     },
 }
 
@@ -166,7 +169,7 @@ pub(crate) async fn session(options: Options) -> anyhow::Result<Exit> {
     let outcome = match action {
         Action::Planned(action) => planned::act(&way, action).await,
         Action::Show { id: Some(id), json } => planned::show(&way, &id, json).await,
-        Action::Stop { id: Some(id), now } => planned::stop(&way, &id, now).await,
+        Action::Stop { id: Some(id), now, json } => planned::stop(&way, &id, now, json).await,
         Action::Show { id: None, json } => show(&way, json).await,
         action => change(&way, &action, scenario, wanted).await,
     };

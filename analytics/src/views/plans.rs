@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use wec_board::{
-    AgentState, AgentsView, PlanChange, PlanState, Registration, Selection, SessionPlan, Strength, Waiting,
+    AgentState, AgentsView, PlanChange, PlanState, Registration, Selection, Session, SessionPlan,
+    SessionState, Strength, Waiting,
 };
 
 /// A planned session: what it runs, on which agents, and the state of its life.
@@ -22,6 +23,9 @@ pub struct PlanView {
     /// Why it runs nothing although it was started; empty if an agent has its run or can take it.
     #[serde(default)]
     pub waiting: String,
+    /// Whether it is running and its load is paused.
+    #[serde(default)]
+    pub paused: bool,
     /// Grows by one with each change by a person; a change can be refused if it is based on an earlier one.
     pub revision: u64,
     /// The program that made it.
@@ -58,15 +62,34 @@ pub struct PartView {
     pub live: bool,
 }
 
-impl PlanView {
-    /// The state for people: `waiting` for a session that was started and runs nothing.
+impl PartView {
+    /// The state for people: `lost` for a part that has not ended and whose agent is not live.
     pub fn shown_state(&self) -> &'static str {
-        if self.waiting.is_empty() { self.state.name() } else { "waiting" }
+        if self.state.is_active() && !self.live { "lost" } else { self.state.name() }
+    }
+}
+
+impl PlanView {
+    /// The state for people: `waiting` for a session that was started and runs nothing, `paused` while its load is
+    /// paused.
+    pub fn shown_state(&self) -> &'static str {
+        match (self.waiting.is_empty(), self.paused) {
+            (false, _) => "waiting",
+            (true, true) => "paused",
+            (true, false) => self.state.name(),
+        }
     }
 
     /// Why it has this state; empty if the state says it all.
     pub fn why(&self) -> &str {
         if self.waiting.is_empty() { &self.reason } else { &self.waiting }
+    }
+
+    /// The same with what its load shows.
+    #[must_use]
+    pub(crate) fn with_load(self, load: Option<&Session>) -> Self {
+        let pauses = |load: &Session| load.status.run == self.run && load.spec.state == SessionState::Paused;
+        Self { paused: self.state == PlanState::Running && load.is_some_and(pauses), ..self }
     }
 
     /// A planned session with its agents.
@@ -84,12 +107,18 @@ impl PlanView {
             let (state, reason, since) = (task.state, task.reason.clone(), Some(task.since_unix_ns));
             (node.to_owned(), PartView { state, reason, since_unix_ns: since, ..of(node) })
         }));
+        parts.extend(view.earlier_tasks_of(plan).map(|(node, task)| {
+            let reason = format!("ends the earlier run {}", task.run);
+            let since = Some(task.since_unix_ns);
+            (node.to_owned(), PartView { state: task.state, reason, since_unix_ns: since, ..of(node) })
+        }));
         Self {
             id: plan.id.clone(),
             state: plan.state,
             since_unix_ns: plan.since_unix_ns,
             reason: plan.reason.clone(),
             waiting: view.waiting(plan).map(|waiting| told(waiting, plan)).unwrap_or_default(),
+            paused: false,
             revision: plan.revision,
             program: plan.program.clone(),
             directory: plan.directory().to_owned(),
@@ -138,6 +167,9 @@ pub struct AgentView {
     pub draining: bool,
     /// Whether its agent has never come: the place is reserved.
     pub reserved: bool,
+    /// Whether a place is reserved for it, which counts for quorums also while it is not live.
+    #[serde(default)]
+    pub expected: bool,
     /// Its group; may be empty.
     pub group: String,
     /// Its labels.
@@ -193,6 +225,7 @@ impl AgentView {
             activated: known.is_none_or(|known| known.activated),
             draining: live.is_some_and(|live| live.draining),
             reserved: live.is_none() && known.is_some_and(|known| known.registered_unix_ns.is_none()),
+            expected: view.places.contains(name),
             group,
             labels,
             program,

@@ -526,6 +526,8 @@ export interface components {
             activated: boolean;
             /** @description Whether its agent takes no more sessions, and ends after those that it runs. */
             draining: boolean;
+            /** @description Whether a place is reserved for it, which counts for quorums also while it is not live. */
+            expected: boolean;
             /** @description Its group; may be empty. */
             group: string;
             /** @description Its labels. */
@@ -2758,6 +2760,8 @@ export interface components {
             };
             /** @description The agents that it is meant for and that are live, and those that took its run. */
             parts: components["schemas"]["PartView"][];
+            /** @description Whether it is running and its load is paused. */
+            paused: boolean;
             /** @description The program that made it. */
             program: string;
             /** @description Why it has this state; empty if the state says it all. */

@@ -1,7 +1,7 @@
 // Sessions that agents run, as the page shows and changes them. Pure, but for the requests at the end.
 
 import { ask, type Asked } from "./control";
-import type { AgentView, NewSession, PlanView, ScenarioCheck, SessionEntry } from "./wire";
+import type { AgentView, NewSession, PartView, PlanView, ScenarioCheck, SessionEntry } from "./wire";
 
 export type Action = "start" | "stop" | "delete";
 
@@ -18,9 +18,13 @@ export function actionsOf(plan: PlanView | null): readonly Action[] {
   }
 }
 
-/** The state in words: of the plan, else of the load on the board. A started session that no agent runs is waiting. */
+/**
+ * The state in words: of the plan, else of the load on the board. A started session that no agent runs is waiting, and
+ * one whose load is paused is paused.
+ */
 export function stateOf({ plan, session, runs }: SessionEntry): string {
-  if (plan) return plan.waiting ? "waiting" : plan.state;
+  if (plan?.waiting) return "waiting";
+  if (plan) return plan.paused ? "paused" : plan.state;
   if (session !== null) return session.state;
   return runs.length > 0 ? "only its runs are left" : "unknown";
 }
@@ -32,10 +36,16 @@ export function meantFor({ names, group, labels }: PlanView["agents"]): string {
   return parts.filter((part) => part !== "").join("; ") || "all agents";
 }
 
+/** The state of an agent in a session in words: lost if it has not ended its part and is not live. */
+export function partState({ state, live }: PartView): string {
+  const active = state === "PREPARING" || state === "TEST_RUNNING";
+  return active && !live ? "lost" : state.toLowerCase().replaceAll("_", " ");
+}
+
 /** The state of an agent in words. */
-export function agentState({ live, activated, draining, reserved }: AgentView): string {
+export function agentState({ live, activated, draining, reserved, expected }: AgentView): string {
   if (reserved) return "expected";
-  if (!live) return activated ? "away" : "away, deactivated";
+  if (!live) return ["away", ...(activated ? [] : ["deactivated"]), ...(expected ? ["expected"] : [])].join(", ");
   if (draining) return "draining";
   return activated ? "live" : "live, deactivated";
 }

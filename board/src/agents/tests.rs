@@ -327,6 +327,7 @@ fn a_started_session_without_an_agent_is_known_to_wait() {
     let registered = Registration { activated: false, ..Registration::reserved("a", 0) };
     deactivated.registered.insert("a".to_owned(), registered);
     let (runs, over) = (task("1", AgentState::TestRunning), task("1", AgentState::TestFinished));
+    let left = AgentTask { left: true, ..task("1", AgentState::TestStopped) };
     let cases = [
         (&running, view(&[], &[]), Some(Waiting::NoAgent)),
         (&only_b, view(&[("a", "1")], &[]), Some(Waiting::NoAgent)),
@@ -334,6 +335,8 @@ fn a_started_session_without_an_agent_is_known_to_wait() {
         (&running, deactivated, Some(Waiting::NoneUsable)),
         (&running, view(&[("a", "1")], &[("a", runs.clone())]), None),
         (&running, view(&[], &[("a", runs.clone())]), Some(Waiting::AllLost)),
+        (&running, view(&[], &[("a", left.clone())]), Some(Waiting::AllLost)),
+        (&running, view(&[("a", "2")], &[("a", left)]), None),
         // Its next process takes the run again.
         (&running, view(&[("a", "2")], &[("a", runs)]), None),
         (&running, view(&[], &[("a", over)]), None),

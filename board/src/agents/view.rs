@@ -16,7 +16,7 @@ pub enum Waiting {
     NoAgent,
     /// All live agents that it is meant for are deactivated, or take no more sessions.
     NoneUsable,
-    /// All agents that took its run are gone.
+    /// All agents that took its run are gone, or have left it.
     AllLost,
 }
 
@@ -100,7 +100,10 @@ impl AgentsView {
         let mut tasks = self.tasks_of(plan).peekable();
         let can_be_taken = || self.meant(plan).any(|agent| self.is_usable(&agent.name));
         if tasks.peek().is_some() {
-            let held = tasks.any(|(agent, task)| !task.state.is_active() || self.holds(agent, task));
+            let held = tasks.any(|(agent, task)| match task.state.is_active() {
+                true => self.holds(agent, task),
+                false => !task.left,
+            });
             return (!held && !can_be_taken()).then_some(Waiting::AllLost);
         }
         if can_be_taken() {

@@ -33,21 +33,33 @@ pub(super) enum Action {
     Add {
         /// The name that its agent will have
         name: String,
+        /// Print it as JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Allow sessions to use a node
     Activate {
         /// Its name
         name: String,
+        /// Print it as JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Exclude a node from new sessions; those that it runs continue
     Deactivate {
         /// Its name
         name: String,
+        /// Print it as JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Remove a node whose agent is not live
     Remove {
         /// Its name
         name: String,
+        /// Print what was removed as JSON
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -70,33 +82,40 @@ async fn act(way: &Way, action: Action) -> anyhow::Result<()> {
         Action::List { json } => list(&way.nodes().await?.nodes, json),
         Action::Show { name, json } => {
             let node = way.node(&name).await?;
-            if json {
-                return report(serde_json::to_string_pretty(&node).context("the node as JSON")?);
-            }
-            report(described(&node))
+            told(&node, json, &described(&node))
         }
-        Action::Add { name } => {
-            let added = way.add(&name).await?;
-            report(format_args!("node {}: its place is reserved", added.name))
+        Action::Add { name, json } => {
+            told(&way.add(&name).await?, json, &format!("node {name}: its place is reserved"))
         }
-        Action::Activate { name } => {
-            way.activate(&name, true).await?;
-            report(format_args!("node {name}: sessions may use it"))
+        Action::Activate { name, json } => {
+            told(&way.activate(&name, true).await?, json, &format!("node {name}: sessions may use it"))
         }
-        Action::Deactivate { name } => {
-            way.activate(&name, false).await?;
-            report(format_args!("node {name}: sessions may not use it; those that it runs continue"))
-        }
-        Action::Remove { name } => {
+        Action::Deactivate { name, json } => told(
+            &way.activate(&name, false).await?,
+            json,
+            &format!("node {name}: sessions may not use it; those that it runs continue"),
+        ),
+        Action::Remove { name, json } => {
             way.remove(&name).await?;
+            if json {
+                return report(json!({ "deleted": name }));
+            }
             report(format_args!("node {name} is forgotten"))
         }
     }
 }
 
+fn told(node: &AgentView, as_json: bool, text: &str) -> anyhow::Result<()> {
+    if as_json {
+        return report(serde_json::to_string_pretty(node).context("the node as JSON")?);
+    }
+    report(text)
+}
+
 fn state(node: &AgentView) -> &'static str {
     match node {
         AgentView { reserved: true, .. } => "expected",
+        AgentView { live: false, expected: true, .. } => "gone, expected",
         AgentView { live: false, .. } => "gone",
         AgentView { activated: false, .. } => "deactivated",
         AgentView { draining: true, .. } => "draining",
@@ -130,7 +149,7 @@ fn list(nodes: &[AgentView], as_json: bool) -> anyhow::Result<()> {
     table.load_preset(presets::NOTHING);
     table.set_header(["node", "state", "group", "labels", "version", "can do", "sessions"]);
     for node in nodes {
-        let sessions = node.sessions.iter().map(|(id, part)| format!("{id} {}", part.state.name()));
+        let sessions = node.sessions.iter().map(|(id, part)| format!("{id} {}", part.shown_state()));
         table.add_row([
             node.name.clone(),
             state(node).to_owned(),
@@ -156,11 +175,14 @@ fn described(node: &AgentView) -> String {
     line("labels", &labels(node));
     line("version", &node.program);
     line("since", &node.since_unix_ns.map(at).unwrap_or_default());
+    if node.expected {
+        line("place", "reserved: it counts for the quorum of the sessions that are meant for it");
+    }
     line("can do", &strength(node));
     for (id, part) in &node.sessions {
         let since = part.since_unix_ns.map(|since| format!(" since {}", at(since))).unwrap_or_default();
         let reason = if part.reason.is_empty() { String::new() } else { format!(": {}", part.reason) };
-        line("session", &format!("{id} {}{since}{reason}", part.state.name()));
+        line("session", &format!("{id} {}{since}{reason}", part.shown_state()));
     }
     text
 }

@@ -9,7 +9,7 @@ use hyper::Method;
 use serde_json::{Map, Value, json};
 use wec_analytics::plans::{self, NewSession, PlanPatch, PlanRefusal};
 use wec_analytics::{PlanView, SessionChanged, SessionView, Sessions};
-use wec_board::{AgentState, By, PlanState, Selection};
+use wec_board::{By, PlanState, Selection};
 use wec_requester::SessionKeys;
 use wec_startup::{parse_node_name, parse_session_id, report, say};
 
@@ -18,6 +18,8 @@ use crate::label::parse_label;
 
 /// Flags of a planned session.
 const PLAN: &str = "The session";
+/// Most characters of a reason in a table.
+const REASON: usize = 60;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Action {
@@ -87,6 +89,9 @@ pub(super) enum Action {
         /// The revision that was seen: refused if there is a later one
         #[arg(long, value_name = "N")]
         revision: Option<u64>,
+        /// Print what was deleted as JSON
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -174,8 +179,11 @@ pub(super) async fn act(way: &Way, action: Action) -> anyhow::Result<()> {
             let copy = way.copy(&id, &to).await?;
             told(&copy, json, &format!("copied to {to}: wec session start {to} starts it"))
         }
-        Action::Delete { id, revision } => {
+        Action::Delete { id, revision, json } => {
             way.delete(&id, revision).await?;
+            if json {
+                return report(json!({ "deleted": id }));
+            }
             report(format_args!("session {id} is deleted"))
         }
     }
@@ -191,9 +199,9 @@ pub(super) async fn show(way: &Way, id: &str, as_json: bool) -> anyhow::Result<(
 }
 
 /// Stops one planned session.
-pub(super) async fn stop(way: &Way, id: &str, now: bool) -> anyhow::Result<()> {
+pub(super) async fn stop(way: &Way, id: &str, now: bool, json: bool) -> anyhow::Result<()> {
     let stopped = way.stop(id, now).await?;
-    report(format_args!("session {id}: {}", stopped.state.name()))
+    told(&stopped, json, stopped.state.name())
 }
 
 fn told(session: &PlanView, as_json: bool, line: &str) -> anyhow::Result<()> {
@@ -226,33 +234,40 @@ fn list(plans: &[PlanView], as_json: bool) -> anyhow::Result<()> {
     }
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
-    table.set_header(["session", "state", "since", "runs", "target", "agents", "parts"]);
+    table.set_header(["session", "state", "since", "runs", "target", "agents", "parts", "reason"]);
     for plan in plans {
-        let state = match plan.why() {
-            "" => plan.shown_state().to_owned(),
-            why => format!("{}: {}", plan.shown_state(), wec_text::visible(why)),
-        };
         table.add_row([
             plan.id.clone(),
-            state,
+            plan.shown_state().to_owned(),
             at(plan.since_unix_ns),
             plan.runs.to_string(),
             wec_text::visible(&plan.directory).into_owned(),
             plan.agents.shown(),
             counted(plan),
+            shortened(&wec_text::visible(plan.why())),
         ]);
     }
     report(table.trim_fmt())
 }
 
-/// How many agents are in which state: `2 TEST_RUNNING, 1 ERROR`.
+/// A reason in a table: `wec session show` has all of it.
+fn shortened(reason: &str) -> String {
+    match reason.char_indices().nth(REASON) {
+        Some((end, _)) => format!("{}…", reason[..end].trim_end()),
+        None => reason.to_owned(),
+    }
+}
+
+/// How many agents are in which state: `2 TEST_RUNNING, 1 lost`.
 fn counted(plan: &PlanView) -> String {
-    use AgentState::{Available, Error, Preparing, TestFinished, TestRunning, TestStopped};
-    let all = [Available, Preparing, TestRunning, TestStopped, TestFinished, Error].map(|state| {
-        let number = plan.parts.iter().filter(|part| part.state == state).count();
-        (number > 0).then(|| format!("{number} {}", state.name()))
-    });
-    all.into_iter().flatten().collect::<Vec<_>>().join(", ")
+    let mut counts: Vec<(&str, usize)> = Vec::new();
+    for part in &plan.parts {
+        match counts.iter_mut().find(|(state, _)| *state == part.shown_state()) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((part.shown_state(), 1)),
+        }
+    }
+    counts.iter().map(|(state, count)| format!("{count} {state}")).collect::<Vec<_>>().join(", ")
 }
 
 fn described(plan: &PlanView) -> String {

@@ -233,7 +233,14 @@ async fn several_sessions_run_on_one_agent_and_are_changed_and_stopped_apart() {
     assert_eq!(workers("two"), 2);
     let refused = bed.tried(&["session", "update", "one", "--set", "seed=4"]);
     assert_eq!(refused.status.code(), Some(1));
-    assert!(said(&refused).contains("cannot update session \"one\": it is running"), "{}", said(&refused));
+    assert!(
+        said(&refused).contains("cannot update session \"one\": it is running, and seed can be changed only"),
+        "{}",
+        said(&refused)
+    );
+    bed.wec(&["session", "pause", "--session", "one"]);
+    assert!(bed.wec(&["session", "show", "one"]).starts_with("session one: paused since "));
+    bed.wec(&["session", "resume", "--session", "one"]);
     let refused = bed.tried(&["session", "delete", "one"]);
     assert!(said(&refused).contains("cannot delete session \"one\": it is running"), "{}", said(&refused));
     bed.wec(&["session", "stop", "one", "--now"]);
@@ -296,7 +303,7 @@ async fn a_run_outlives_the_loss_of_the_board() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_that_is_stopped_leaves_its_part_to_its_next_process() {
     let bed = Bed::etcd().await;
-    let (a, _b) = (bed.agent("a", &[]), bed.agent("b", &[]));
+    let (a, b) = (bed.agent("a", &[]), bed.agent("b", &[]));
     let file = bed.scenario("night", "workers = 2\nthink_time = \"20ms\"\nrun_time = \"10m\"\n");
     bed.wec(&["session", "create", &file]);
     bed.wec(&["session", "start", "night"]);
@@ -308,9 +315,43 @@ async fn an_agent_that_is_stopped_leaves_its_part_to_its_next_process() {
     let view = bed.view().await;
     assert_eq!(part(&view, "night", "a"), AgentState::TestStopped, "{}", bed.said("a"));
     assert!(!view.live.contains_key("a"));
+    // The last one leaves, and the session waits.
+    assert_eq!(b.interrupt().status.code(), Some(0), "{}", bed.said("b"));
+    let listed = bed.wec(&["session", "list", "--state", "running"]);
+    assert!(listed.contains("2 TEST_STOPPED"), "{listed}");
     let _a = bed.agent("a", &[]);
     bed.until_runs("night", "a").await;
-    assert_eq!(bed.view().await.tasks[&("night".to_owned(), "a".to_owned())].taken, 2);
+    let view = bed.view().await;
+    let (plan, task) = (&view.plans["night"].value, &view.tasks[&("night".to_owned(), "a".to_owned())]);
+    assert_eq!((task.taken, plan.unattended_since_unix_ns), (2, None));
+    let before = bed.chains()["a"];
+    until("a makes load again", || bed.chains()["a"] > before + 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reserved_place_stops_only_sessions_that_are_meant_for_its_machine() {
+    let bed = Bed::file().await;
+    let _a = bed.agent("a", &[]);
+    bed.wec(&["node", "add", "c"]);
+    let file = bed.scenario("only-a", "workers = 1\nthink_time = \"20ms\"\nrun_time = \"10m\"\n");
+    bed.wec(&["session", "create", &file, "--nodes", "a"]);
+    bed.wec(&["session", "clone", "only-a", "all"]);
+    bed.wec(&["session", "update", "all", "--nodes", "a,c"]);
+    bed.wec(&["session", "start", "only-a"]);
+    until("a makes load although c is expected elsewhere", || bed.chains().get("a") > Some(&5));
+    bed.wec(&["session", "stop", "only-a", "--now"]);
+    bed.until_state("only-a", PlanState::Aborted).await;
+
+    bed.wec(&["session", "start", "all"]);
+    let lacks = |view: &AgentsView| {
+        let task = view.tasks.get(&("all".to_owned(), "a".to_owned()));
+        task.is_some_and(|task| task.reason.starts_with("nothing is sent: 1 of 2 known nodes are live"))
+    };
+    bed.until("a says why it sends nothing", lacks).await;
+    let before = bed.chains()["a"];
+    bed.wec(&["node", "remove", "c"]);
+    until("a makes load", || bed.chains()["a"] > before + 5);
+    bed.until("the reason is gone", |view| !lacks(view)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -329,6 +370,18 @@ async fn the_admin_port_shows_health_and_takes_drain() {
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         (head.split(' ').nth(1).unwrap().to_owned(), body.to_owned())
     };
+    // An agent that waits is healthy for Kubernetes.
+    let deploy = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy");
+    let manifest = std::fs::read_to_string(deploy.join("kubernetes/agent.yaml")).unwrap();
+    let probes = manifest.lines().filter_map(|line| line.trim().strip_prefix("exec: {command: [probe, "));
+    let probes: Vec<_> = probes.map(|probe| probe.trim_end_matches("]}").replace(['"', ','], "")).collect();
+    assert!(probes.len() >= 2, "{manifest}");
+    for probe in probes {
+        let probe = probe.replace("7071", admin.rsplit(':').next().unwrap());
+        let status =
+            std::process::Command::new(deploy.join("probe")).args(probe.split(' ')).status().unwrap();
+        assert!(status.success(), "{probe}");
+    }
     let file = bed.scenario("night", "iterations = 200\nworkers = 1\nthink_time = \"20ms\"\n");
     bed.wec(&["session", "create", &file]);
     bed.wec(&["session", "start", "night"]);
@@ -471,7 +524,10 @@ async fn a_session_is_meant_for_agents_by_name_group_and_label() {
     let started = bed.tried(&["session", "start", "nobody"]);
     assert!(said(&started).contains("no live agent is meant for it (group us)"), "{}", said(&started));
     let listed = bed.wec(&["session", "list", "--state", "running"]);
-    assert!(listed.contains("waiting: no live agent is meant for it (group us)"), "{listed}");
+    assert!(
+        listed.contains("waiting") && listed.contains("no live agent is meant for it (group us)"),
+        "{listed}"
+    );
     assert_eq!(bed.wec(&["session", "stop", "nobody"]), "session nobody: stopped");
 }
 
