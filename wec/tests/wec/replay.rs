@@ -55,6 +55,8 @@ fn views(page: &str, run: &str) -> Views {
             "/api/v1/runs/{id}/distribution" => {
                 json(&text(page, &format!("{}?row=chain%20certificate", path.replace("{id}", run))))
             }
+            // Of two runs, with tests of its own.
+            "/api/v1/comparison" => Value::Null,
             // They are of the board, not of a run.
             "/api/v1/nodes" | "/api/v1/nodes/{name}" | "/api/v1/machines" | "/api/v1/machines/live" => {
                 Value::Null
