@@ -85,54 +85,57 @@ impl Guard {
         })
     }
 
-    /// The answer to a log-in: by the form, or by `/?token=…`, which redirects to the page without the token in its
-    /// address. The request, if it is no log-in.
-    async fn log_in(&self, request: Request) -> Result<Request, Response> {
-        if self.access.is_open() {
-            return Ok(request);
-        }
-        let path = request.uri().path();
-        let in_address = request.uri().query().filter(|_| path == "/").and_then(|query| {
-            query.split('&').find_map(|pair| pair.strip_prefix("token=")).map(login::url_decoded)
-        });
-        if in_address.is_none() && ![login::PATH, login::STYLE_PATH].contains(&path) {
-            return Ok(request);
-        }
+    /// Whether it is a log-in: by the form, or by `/?token=…`.
+    fn is_log_in(&self, request: &Request) -> bool {
+        let of_form = [login::PATH, login::STYLE_PATH].contains(&request.uri().path());
+        !self.access.is_open() && (of_form || token_in_address(request).is_some())
+    }
+
+    /// The answer to a log-in. After one by `/?token=…` it redirects to the page without the token in its address.
+    async fn log_in(&self, request: Request) -> Result<Response, ApiError> {
         // They are checked before a cookie is set.
-        let host = host_of(&request).map_err(IntoResponse::into_response)?;
-        self.check_host(&host).map_err(IntoResponse::into_response)?;
-        check_origin(request.headers(), &host).map_err(IntoResponse::into_response)?;
+        let host = host_of(&request)?;
+        self.check_host(&host)?;
+        check_origin(request.headers(), &host)?;
         let of_browser = login::is_of_browser(request.method(), "/", request.headers());
-        let (login, of_form) = match (in_address, request.method()) {
-            (Some(token), _) => (Login { token, to: String::new() }, false),
-            (None, &Method::POST) if path == login::PATH => (Login::read(request).await, true),
-            (None, &Method::GET | &Method::HEAD) if path == login::PATH => return Err(login::form("", "")),
-            (None, &Method::GET | &Method::HEAD) => return Err(login::style()),
-            _ => return Err(ApiError::MethodNotAllowed.into_response()),
+        let of_form = request.uri().path() == login::PATH;
+        let (login, shows_form) = match (token_in_address(&request), request.method()) {
+            (Some(token), _) => (Login { token, to: String::new() }, of_browser),
+            (None, &Method::POST) if of_form => (Login::read(request).await, true),
+            (None, &Method::GET | &Method::HEAD) if of_form => return Ok(login::form("", "")),
+            (None, &Method::GET | &Method::HEAD) => return Ok(login::style()),
+            _ => return Err(ApiError::MethodNotAllowed),
         };
         let Some(Holder { token, .. }) = self.access.holder(|token| token.is(&login.token)) else {
             self.connections.count_unauthenticated();
-            return Err(match of_form || of_browser {
-                true => login::failed(&login.to),
-                false => ApiError::Unauthorized.into_response(),
-            });
+            return if shows_form { Ok(login::failed(&login.to)) } else { Err(ApiError::Unauthorized) };
         };
         let cookie = format!("{}={}; HttpOnly; SameSite=Strict; Path=/", self.cookie_name, token.as_cookie());
         let headers = [(header::LOCATION, login.place()), (header::SET_COOKIE, cookie)];
-        Err((StatusCode::SEE_OTHER, headers).into_response())
+        Ok((StatusCode::SEE_OTHER, headers).into_response())
     }
 
-    /// The caller of a request that is allowed; else the answer.
-    fn admitted(&self, request: &Request) -> Result<Caller, Response> {
-        self.check(request).map_err(|error| {
-            let uri = request.uri();
-            let of_browser = login::is_of_browser(request.method(), uri.path(), request.headers());
-            match error {
-                ApiError::Unauthorized if of_browser => login::needed(uri.query().unwrap_or_default()),
-                error => error.into_response(),
+    /// The answer of the service, if the request is allowed; to a person without a token the form.
+    async fn pass(&self, mut request: Request, next: Next) -> Result<Response, ApiError> {
+        match self.check(&request) {
+            Ok(caller) => {
+                request.extensions_mut().insert(caller);
+                Ok(next.run(request).await)
             }
-        })
+            Err(ApiError::Unauthorized)
+                if login::is_of_browser(request.method(), request.uri().path(), request.headers()) =>
+            {
+                Ok(login::needed(request.uri().query().unwrap_or_default()))
+            }
+            Err(error) => Err(error),
+        }
     }
+}
+
+/// The token in `/?token=…`.
+fn token_in_address(request: &Request) -> Option<String> {
+    let query = request.uri().query().filter(|_| request.uri().path() == "/")?;
+    query.split('&').find_map(|pair| pair.strip_prefix("token=")).map(login::url_decoded)
 }
 
 /// Who sent a request.
@@ -152,16 +155,11 @@ impl Default for Caller {
 }
 
 pub(crate) async fn guard(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
-    let mut response = match guard.log_in(request).await {
-        Err(response) => response,
-        Ok(mut request) => match guard.admitted(&request) {
-            Err(response) => response,
-            Ok(caller) => {
-                request.extensions_mut().insert(caller);
-                next.run(request).await
-            }
-        },
+    let answer = match guard.is_log_in(&request) {
+        true => guard.log_in(request).await,
+        false => guard.pass(request, next).await,
     };
+    let mut response = answer.unwrap_or_else(IntoResponse::into_response);
     let headers = response.headers_mut();
     for (name, value) in HEADERS {
         // The form for a token has a policy of its own.
