@@ -42,11 +42,11 @@ impl ChainResult {
             left -= taken;
             taken
         };
-        let sum = |part: fn(&RequestResult) -> u64| {
-            self.requests.iter().fold(0_u64, |sum, request| sum.saturating_add(part(request)))
-        };
-        let requests = take(sum(RequestResult::service_time));
-        let connecting = take(sum(RequestResult::connecting_time));
+        let (requests, connecting) =
+            self.requests.iter().fold((0_u64, 0_u64), |(requests, connecting), it| {
+                (requests.saturating_add(it.service_time()), connecting.saturating_add(it.connecting_time()))
+            });
+        let (requests, connecting) = (take(requests), take(connecting));
         let (asked, polls, keys) = (take(self.waited_asked), take(self.waited_poll), take(self.keygen));
         Some(Spent { requests, connecting, asked, polls, keys, own: left })
     }

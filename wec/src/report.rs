@@ -219,21 +219,24 @@ fn aggregate(options: &Options) -> anyhow::Result<(LogReport, Aggregate, Option<
         )));
     }
     let mut groups = options.by.map(Groups::new);
+    let is_part = from.is_some() || to.is_some();
     let (mut times, mut begun) = (RunTimes::default(), false);
     let found = read_logs(&options.logs, |record| {
-        if let Record::Header(header) = record
-            && !std::mem::replace(&mut begun, true)
-        {
-            times.begin(header.started_unix_ns);
+        if is_part {
+            if let Record::Header(header) = record
+                && !std::mem::replace(&mut begun, true)
+            {
+                times.begin(header.started_unix_ns);
+            }
+            let at = record.unix_ns().unwrap_or(0);
+            times.take(at, at);
         }
-        let at = record.unix_ns().unwrap_or(0);
-        times.take(at, at);
         aggregate.record(record);
         if let Some(groups) = &mut groups {
             groups.record(record, &aggregate);
         }
     })?;
-    if from.is_some() || to.is_some() {
+    if is_part {
         let (Some(_), Some(started)) = (&found.header, times.started()) else {
             bail!("the log has no header, so --from and --to have no start of the run to count from");
         };

@@ -129,7 +129,7 @@ impl Aggregate {
             workers_target: self.workers_target(),
             scenarios: self.scenarios(),
             nodes: self.nodes.figures(rate),
-            generator: self.loads.generator(self.latest, &responses),
+            generator: self.loads.generator(self.latest, &self.nodes.lag(), &responses),
             orders_expired: self.loads.orders_expired(),
             ca_clock_ahead_s: self.loads.clock_ahead_s(),
             thresholds: self.verdict.results(elapsed_ns),
@@ -252,7 +252,7 @@ impl Aggregate {
                 + self.hits.iter().map(|hits| hits.took.clamped()).sum::<u64>()
                 + self.validations.clamped()
                 + self.issuances.clamped()
-                + self.loads.clamped(),
+                + self.nodes.lag().clamped(),
             other_endpoints: self.other_endpoint.as_ref().map_or(0, |other| other.outcome.count),
             other_failures: self.other_failure.as_ref().map_or(0, |other| other.count),
             dropped_marks: self.dropped_marks,

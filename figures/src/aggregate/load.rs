@@ -24,7 +24,6 @@ pub(super) struct Loads {
     /// Of a period of the run: the latest sample of each node before it, which is subtracted.
     #[serde(skip)]
     before: BTreeMap<String, Node>,
-    lag: Times,
     cpu_share_max: Option<f64>,
     cpu_wait_share_max: Option<f64>,
     backlog_share_max: f64,
@@ -75,9 +74,6 @@ impl Loads {
 
     pub(super) fn record(&mut self, node: &str, seq: u64, at_unix_ns: u64, load: &LoadSample) {
         let generator = &load.generator;
-        for &(ns, count) in &generator.lag {
-            self.lag.record_n(ns, count);
-        }
         self.cpu_share_max = larger(self.cpu_share_max, generator.cpu_share);
         self.cpu_wait_share_max = larger(self.cpu_wait_share_max, generator.cpu_wait_share);
         self.backlog_share_max = self.backlog_share_max.max(generator.backlog_share);
@@ -97,7 +93,6 @@ impl Loads {
             }
             self.latest(&node, sample);
         }
-        self.lag.merge(other.lag);
         self.cpu_share_max = larger(self.cpu_share_max, other.cpu_share_max);
         self.cpu_wait_share_max = larger(self.cpu_wait_share_max, other.cpu_wait_share_max);
         self.backlog_share_max = self.backlog_share_max.max(other.backlog_share_max);
@@ -109,24 +104,12 @@ impl Loads {
             let Node { scenarios, asked_workers, limits, .. } = node;
             scenarios.len().max(asked_workers.len()) <= MAX_SCENARIOS && limits.len() <= MAX_LIMITS
         };
-        self.nodes.len() <= MAX_NODES
-            && self.nodes.values().all(is_sound)
-            && self.lag.is_sound()
-            && self.other_scenarios <= MOST
+        self.nodes.len() <= MAX_NODES && self.nodes.values().all(is_sound) && self.other_scenarios <= MOST
     }
 
     /// Whether no node and no scenario was left out.
     pub(super) fn is_within_bounds(&self) -> bool {
         self.other_scenarios == 0 && self.nodes.len() < MAX_NODES
-    }
-
-    /// Number of times above the histogram's bound.
-    pub(super) const fn lag(&self) -> &Times {
-        &self.lag
-    }
-
-    pub(super) fn clamped(&self) -> u64 {
-        self.lag.clamped()
     }
 
     pub(super) const fn other_scenarios(&self) -> u64 {
@@ -194,9 +177,9 @@ impl Loads {
     }
 
     /// How much lag can have added to these response times.
-    fn distortion(&self, response: &Times) -> Option<Distortion> {
+    fn distortion(lag: &Times, response: &Times) -> Option<Distortion> {
         let share = |lag: u64, of: u64| rounded(lag as f64 / of.max(1) as f64, 1e4);
-        let (p50_ns, p99_ns) = (self.lag.percentile(500)?, self.lag.percentile(990));
+        let (p50_ns, p99_ns) = (lag.percentile(500)?, lag.percentile(990));
         Some(Distortion {
             p50_ns,
             p50_share: share(p50_ns, response.percentile(500)?),
@@ -205,8 +188,8 @@ impl Loads {
         })
     }
 
-    /// `response` has the response times of all requests, to compare the lag with.
-    pub(super) fn generator(&self, latest_unix_ns: u64, response: &Times) -> GeneratorFigures {
+    /// `lag` is that of all nodes, and `response` has the response times of all requests, to compare it with.
+    pub(super) fn generator(&self, latest_unix_ns: u64, lag: &Times, response: &Times) -> GeneratorFigures {
         let living = || self.nodes.values().filter(|node| node.lives(latest_unix_ns));
         let (mut due, mut dropped) = (0_u64, 0_u64);
         for scenario in self.nodes.values().flat_map(|node| node.scenarios.values()) {
@@ -234,13 +217,13 @@ impl Loads {
             limited_now: living().any(|node| node.limits.iter().any(|limit| limit.now)),
             limited_ns: self.nodes.values().map(|node| node.limited_ns).max().unwrap_or(0),
             causes: causes.into(),
-            distortion: lag_limits.then(|| self.distortion(response)).flatten(),
+            distortion: lag_limits.then(|| Self::distortion(lag, response)).flatten(),
             limits: limits
                 .into_iter()
                 .take(MAX_LIMITS)
                 .map(|(node, limit)| figures_of(node, limit))
                 .collect(),
-            lag_ns: self.lag.timing(),
+            lag_ns: lag.timing(),
             cpu_share: living().map(|node| node.cpu_share).fold(None, larger),
             cpu_share_max: self.cpu_share_max,
             cpu_wait_share: living().map(|node| node.cpu_wait_share).fold(None, larger),

@@ -175,7 +175,8 @@ impl Aggregate {
             let scenarios = scenarios.iter();
             scenarios.map(|(name, figures)| (of_scenario(name), value(figures) as f64)).collect()
         };
-        let generator = self.loads.generator(self.latest, &self.request_times());
+        let lag = self.nodes.lag();
+        let generator = self.loads.generator(self.latest, &lag, &self.request_times());
         let share = |value: Option<f64>| value.map(|value| (Vec::new(), value)).into_iter().collect();
         let causes = generator.causes.iter();
         let limited = causes.map(|(cause, figures)| {
@@ -237,7 +238,7 @@ impl Aggregate {
             Family::times(
                 "wec_generator_lag",
                 "How much later than due the load tester ran its work",
-                vec![(Vec::new(), Distribution::of(self.loads.lag()))],
+                vec![(Vec::new(), Distribution::of(&lag))],
             ),
             Family::gauge(
                 "wec_generator_limited",

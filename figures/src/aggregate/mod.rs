@@ -44,7 +44,7 @@ pub use self::over_time::OverTime;
 use self::part::PartOfRun;
 pub use self::part::Piece;
 pub use self::request_stats::Earlier;
-use self::timeline::Timeline;
+use self::timeline::{Attempts, Timeline};
 use self::totals::{ChainTotals, EndpointTotals, HitTotals, KnownEndpoints, OutcomeTotals};
 pub use self::validations::{MAX_NAMES, Same, ValidationEvent, Validations};
 use self::warnings::Warnings;
@@ -170,15 +170,7 @@ impl Aggregate {
                 self.header = Some(header.clone());
             }
             Record::Header(_) | Record::Footer(_) => {}
-            Record::Chain { node, origin_unix_ns, result } => {
-                self.chain(node, *origin_unix_ns, result);
-                let (period, warm_until) = (self.period.as_ref(), self.warm_until);
-                let includes = |at: u64| {
-                    let at = origin_unix_ns.saturating_add(at);
-                    at >= warm_until && period.is_none_or(|period| period.unix_ns.contains(&at))
-                };
-                self.nodes.chain(node, result, includes);
-            }
+            Record::Chain { node, origin_unix_ns, result } => self.chain(node, *origin_unix_ns, result),
             Record::Hit { hit, .. } => self.hit(hit),
             Record::Mark(mark) => self.mark(mark.clone().shortened(MAX_TEXT)),
             Record::State { node, at_unix_ns, counts, .. } => {
@@ -295,25 +287,35 @@ impl Aggregate {
     fn chain(&mut self, node: &str, origin: u64, result: &ChainResult) {
         let done = origin.saturating_add(result.done);
         let charted = self.span(origin.saturating_add(result.started), done).then_some(done);
+        let of_node = self.nodes.place(node);
+        // Those of one second are drawn together.
+        let (mut drawn_at, mut drawn) = (charted, Attempts::default());
         for (place, request) in result.requests.iter().enumerate() {
             let at = origin.saturating_add(request.done);
-            if self.includes(at) {
-                // One that claims another time than its chain's must not stretch the charts.
-                let charted = charted.map(|done| at.min(done));
-                self.request(request, charted);
+            let included = self.includes(at);
+            if !included && !self.is_warm_up(at) {
+                continue;
+            }
+            // One that claims another time than its chain's must not stretch the charts.
+            let charted = charted.map(|done| at.min(done));
+            if seconds(charted) != seconds(drawn_at) {
+                self.timeline.requests(drawn_at, std::mem::take(&mut drawn));
+                drawn_at = charted;
+            }
+            let failed = !request.successful && !request.is_cut_off();
+            drawn.add(request, failed);
+            if included {
+                self.request(request);
+                self.nodes.request(of_node, request);
                 if request.successful {
                     self.succeeded(request, (at, charted), || request_example(request, node, at, result));
                 }
-                if !request.successful && !request.is_cut_off() {
+                if failed {
                     self.failed_request(request, at, charted, kept_wait(&result.requests, place));
                 }
-            } else if self.is_warm_up(at) {
-                let failed = !request.successful && !request.is_cut_off();
-                let charted = charted.map(|done| at.min(done));
-                self.timeline.request(charted, !failed);
-                self.timeline.bytes(charted, request.bytes_sent, request.bytes_received);
             }
         }
+        self.timeline.requests(drawn_at, drawn);
         for authorization in &result.authorizations {
             if self.piece().is_none() && self.includes(origin.saturating_add(authorization.settled)) {
                 self.validations.authorization(origin, authorization);
@@ -332,6 +334,7 @@ impl Aggregate {
             self.unknown_chains += 1;
             return;
         };
+        self.nodes.chain(of_node, result);
         let totals = &mut self.chains[chain.index()];
         if result.is_cut_off() {
             totals.cut_off += 1;
@@ -405,7 +408,7 @@ impl Aggregate {
         }
     }
 
-    fn request(&mut self, request: &RequestResult, charted: Option<u64>) {
+    fn request(&mut self, request: &RequestResult) {
         self.requests += 1;
         self.posts += u64::from(request.method == "POST");
         match request.purpose {
@@ -441,8 +444,6 @@ impl Aggregate {
             totals.parts.record(request);
             totals.received = totals.received.saturating_add(request.bytes_received);
         }
-        self.timeline.request(charted, request.successful || request.is_cut_off());
-        self.timeline.bytes(charted, request.bytes_sent, request.bytes_received);
     }
 
     /// A request that succeeded and was counted just before ended at `at`; `charted` is its time in the charts.
@@ -594,6 +595,10 @@ impl Aggregate {
             self.workers.insert(node.to_owned(), latest);
         }
     }
+}
+
+fn seconds(at_unix_ns: Option<u64>) -> Option<u64> {
+    at_unix_ns.map(|at| at / 1_000_000_000)
 }
 
 /// The name of the rest of a bounded table.

@@ -1,7 +1,7 @@
 //! What each requester did.
 
 use serde::{Deserialize, Serialize};
-use wec_record::{ChainResult, LoadSample};
+use wec_record::{ChainResult, LoadSample, RequestResult};
 
 use crate::distribution::{MOST, Times};
 use crate::snapshot::NodeFigures;
@@ -18,6 +18,8 @@ pub(super) struct Nodes {
     last: usize,
     /// Something of further nodes was left out.
     beyond: bool,
+    /// Their lag.
+    other_lag: Times,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -30,14 +32,22 @@ struct NodeTotals {
     lag: Times,
 }
 
+/// Where a node is counted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place(usize);
+
 impl Nodes {
-    /// Counts an iteration if it ended in the part of the run, and those of its requests that did, by the time at which
-    /// they ended by the clock of the node.
-    pub(super) fn chain(&mut self, node: &str, result: &ChainResult, includes: impl Fn(u64) -> bool) {
-        let Some(totals) = self.node(node) else { return };
-        for request in
-            result.requests.iter().filter(|request| includes(request.done) && !request.is_cut_off())
-        {
+    /// Counts an iteration of a known chain that ended in the part of the run, unless it was cut off.
+    pub(super) fn chain(&mut self, of: Option<Place>, result: &ChainResult) {
+        if let Some(totals) = self.at(of).filter(|_| !result.is_cut_off()) {
+            totals.chains += 1;
+            totals.chains_failed += u64::from(!result.successful);
+        }
+    }
+
+    /// Counts an HTTP attempt that ended in the part of the run, unless it was cut off.
+    pub(super) fn request(&mut self, of: Option<Place>, request: &RequestResult) {
+        if let Some(totals) = self.at(of).filter(|_| !request.is_cut_off()) {
             totals.requests += 1;
             if request.successful {
                 totals.response.record(request.took);
@@ -45,29 +55,32 @@ impl Nodes {
                 totals.requests_failed += 1;
             }
         }
-        if result.chain.is_some() && !result.is_cut_off() && includes(result.done) {
-            totals.chains += 1;
-            totals.chains_failed += u64::from(!result.successful);
-        }
     }
 
     pub(super) fn load(&mut self, node: &str, load: &LoadSample) {
-        if let Some(totals) = self.node(node) {
-            load.generator.lag.iter().for_each(|&(ns, count)| totals.lag.record_n(ns, count));
-        }
+        let place = self.place(node);
+        let lag = match place.and_then(|Place(place)| self.nodes.get_mut(place)) {
+            Some((_, totals)) => &mut totals.lag,
+            None => &mut self.other_lag,
+        };
+        load.generator.lag.iter().for_each(|&(ns, count)| lag.record_n(ns, count));
     }
 
     pub(super) fn merge(&mut self, other: Self) {
         self.beyond |= other.beyond;
+        self.other_lag.merge(other.other_lag);
         for (node, theirs) in other.nodes {
-            if let Some(ours) = self.node(&node) {
-                ours.chains += theirs.chains;
-                ours.chains_failed += theirs.chains_failed;
-                ours.requests += theirs.requests;
-                ours.requests_failed += theirs.requests_failed;
-                ours.response.merge(theirs.response);
-                ours.lag.merge(theirs.lag);
-            }
+            let place = self.place(&node);
+            let Some(ours) = self.at(place) else {
+                self.other_lag.merge(theirs.lag);
+                continue;
+            };
+            ours.chains += theirs.chains;
+            ours.chains_failed += theirs.chains_failed;
+            ours.requests += theirs.requests;
+            ours.requests_failed += theirs.requests_failed;
+            ours.response.merge(theirs.response);
+            ours.lag.merge(theirs.lag);
         }
     }
 
@@ -93,6 +106,14 @@ impl Nodes {
         self.nodes.iter().find(|(known, _)| known == node).map(|(_, totals)| &totals.response)
     }
 
+    /// How much later than due all nodes ran their work.
+    pub(super) fn lag(&self) -> Times {
+        let of_nodes = self.nodes.iter().map(|(_, totals)| &totals.lag);
+        let mut all = Times::default();
+        of_nodes.chain([&self.other_lag]).for_each(|lag| all.merge(lag.clone()));
+        all
+    }
+
     /// Whether no node was left out.
     pub(super) const fn is_within_bounds(&self) -> bool {
         !self.beyond
@@ -107,10 +128,17 @@ impl Nodes {
                 && response.is_sound()
                 && lag.is_sound()
         };
-        self.nodes.len() <= MAX_NODES && self.nodes.iter().all(|(_, totals)| is_sound(totals))
+        self.other_lag.is_sound()
+            && self.nodes.len() <= MAX_NODES
+            && self.nodes.iter().all(|(_, totals)| is_sound(totals))
     }
 
-    fn node(&mut self, node: &str) -> Option<&mut NodeTotals> {
+    fn at(&mut self, place: Option<Place>) -> Option<&mut NodeTotals> {
+        self.nodes.get_mut(place?.0).map(|(_, totals)| totals)
+    }
+
+    /// Where a node is counted, which may be new; none if there are too many.
+    pub(super) fn place(&mut self, node: &str) -> Option<Place> {
         if self.nodes.get(self.last).is_none_or(|(known, _)| known != node) {
             let known = self.nodes.iter().position(|(known, _)| known == node);
             self.last = match known {
@@ -125,6 +153,6 @@ impl Nodes {
                 }
             };
         }
-        self.nodes.get_mut(self.last).map(|(_, totals)| totals)
+        Some(Place(self.last))
     }
 }

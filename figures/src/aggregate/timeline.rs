@@ -4,6 +4,7 @@
 //! whole run fits. So the timeline depends on its records but not on their order, and two timelines merge
 //! exactly. Percentiles of a bucket come from sparse cells: 18,000 dense histograms would take gigabytes.
 
+mod attempts;
 mod load_bucket;
 mod recent;
 mod series;
@@ -13,6 +14,7 @@ use std::collections::{BTreeMap, VecDeque};
 use serde::{Deserialize, Serialize};
 use wec_record::{Chain, FailureClass, LoadSample, StateCounts};
 
+pub(crate) use self::attempts::Attempts;
 use self::load_bucket::LoadBucket;
 use super::later;
 use crate::distribution::{Cell, Cells, LONGEST_NS, MOST, may_be_named};
@@ -206,19 +208,20 @@ impl Timeline {
         }
     }
 
-    /// An HTTP attempt that ended at `at_unix_ns`.
-    pub(crate) fn request(&mut self, at_unix_ns: Option<u64>, successful: bool) {
-        if let Some(bucket) = self.bucket(at_unix_ns) {
-            bucket.requests += 1;
-            bucket.requests_failed += u64::from(!successful);
+    /// HTTP attempts that ended in the second of `at_unix_ns`.
+    pub(crate) fn requests(&mut self, at_unix_ns: Option<u64>, attempts: Attempts) {
+        let Attempts { count, failed, bytes_sent, bytes_received } = attempts;
+        if count == 0 {
+            return;
         }
-    }
-
-    /// The bytes of an HTTP attempt that was counted just before.
-    pub(crate) fn bytes(&mut self, at_unix_ns: Option<u64>, sent: u64, received: u64) {
-        if let Some(bucket) = self.last_bucket(at_unix_ns) {
-            bucket.bytes_sent = bucket.bytes_sent.saturating_add(sent);
-            bucket.bytes_received = bucket.bytes_received.saturating_add(received);
+        if let Some(bucket) = self.bucket(at_unix_ns) {
+            bucket.requests += count;
+            bucket.requests_failed += failed;
+            bucket.bytes_sent = bucket.bytes_sent.saturating_add(bytes_sent);
+            bucket.bytes_received = bucket.bytes_received.saturating_add(bytes_received);
+        } else {
+            // One of them is counted.
+            self.outside += count - 1;
         }
     }
 
@@ -510,6 +513,7 @@ mod tests {
 
     const SECOND: u64 = 1_000_000_000;
     const START: u64 = 1_795_254_960;
+    const ONE: Attempts = Attempts { count: 1, failed: 0, bytes_sent: 0, bytes_received: 0 };
 
     fn at(second: u64) -> u64 {
         (START + second) * SECOND
@@ -520,8 +524,8 @@ mod tests {
         let mut timeline = Timeline::default();
         timeline.chain(Some(at(5) + 999_999_999), Chain::Revoke, true, 7_000_000);
         timeline.chain(Some(at(3)), Chain::Revoke, false, 1);
-        timeline.request(Some(at(3)), false);
-        timeline.bytes(Some(at(3)), 700, 1_500);
+        timeline
+            .requests(Some(at(3)), Attempts { count: 1, failed: 1, bytes_sent: 700, bytes_received: 1_500 });
         timeline.hit(Some(at(4)));
         let (series, _) = timeline.series(None);
         assert_eq!(series.at_unix_s, [START + 3, START + 4, START + 5]);
@@ -538,13 +542,13 @@ mod tests {
     #[test]
     fn sends_only_what_changed_since_it_was_last_read() {
         let mut timeline = Timeline::default();
-        timeline.request(Some(at(0)), true);
-        timeline.request(Some(at(1)), true);
+        timeline.requests(Some(at(0)), ONE);
+        timeline.requests(Some(at(1)), ONE);
         let (all, seen) = timeline.series(None);
         assert!(all.reset);
         assert_eq!(all.at_unix_s.len(), 2);
-        timeline.request(Some(at(0)), true);
-        timeline.request(Some(at(3)), true);
+        timeline.requests(Some(at(0)), ONE);
+        timeline.requests(Some(at(3)), ONE);
         let (changes, seen) = timeline.series(Some(seen));
         assert!(!changes.reset);
         let all = [START, START + 1, START + 2, START + 3];
@@ -593,7 +597,7 @@ mod tests {
     fn doubles_its_step_instead_of_growing() {
         let mut timeline = Timeline::default();
         for second in 0..3 * MAX_BUCKETS as u64 {
-            timeline.request(Some(at(second)), true);
+            timeline.requests(Some(at(second)), ONE);
         }
         let seen = timeline.revision - 1;
         let (series, _) = timeline.series(Some(seen));
@@ -607,11 +611,11 @@ mod tests {
     #[test]
     fn counts_records_of_a_wrong_clock_instead_of_showing_them() {
         let mut timeline = Timeline::default();
-        timeline.request(Some(at(0)), true);
-        timeline.request(Some(0), true);
-        timeline.request(Some(u64::MAX), true);
-        timeline.request(None, true);
-        assert_eq!(timeline.outside(), 3);
+        timeline.requests(Some(at(0)), ONE);
+        timeline.requests(Some(0), ONE);
+        timeline.requests(Some(u64::MAX), ONE);
+        timeline.requests(None, Attempts { count: 3, ..ONE });
+        assert_eq!(timeline.outside(), 5);
         assert_eq!(timeline.series(None).0.requests, [1]);
         assert_eq!(timeline.step_s, 1);
     }

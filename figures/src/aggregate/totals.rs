@@ -42,26 +42,43 @@ pub(super) struct EndpointTotals {
 /// Where endpoints are, by the addresses of their names: most are those of texts that are kept once for the process, so
 /// that equal ones are at the same address.
 #[derive(Clone, Debug)]
-pub(super) struct KnownEndpoints([Option<([&'static str; 3], usize)>; 64]);
+pub(super) struct KnownEndpoints([Option<([&'static str; 3], usize)>; SLOTS]);
+
+const SLOTS: usize = 64;
 
 impl Default for KnownEndpoints {
     fn default() -> Self {
-        Self([None; 64])
+        Self([None; SLOTS])
     }
 }
 
 impl KnownEndpoints {
+    /// Slots in which names may be.
+    const NEAR: usize = 4;
+
     /// The place of the endpoint with these names, if it was noted and no other one has taken its slot since.
+    #[inline]
     pub(super) fn place(&self, names: [&Cow<'static, str>; 3]) -> Option<usize> {
         let names = kept(names)?;
-        let (known, place) = self.0[slot(names)]?;
-        std::iter::zip(known, names).all(|(one, other)| std::ptr::eq(one, other)).then_some(place)
+        for slot in Self::near(names) {
+            let (known, place) = self.0[slot].as_ref()?;
+            if std::iter::zip(known, names).all(|(one, other)| std::ptr::eq(*one, other)) {
+                return Some(*place);
+            }
+        }
+        None
     }
 
     pub(super) fn note(&mut self, names: [&Cow<'static, str>; 3], place: usize) {
         if let Some(names) = kept(names) {
-            self.0[slot(names)] = Some((names, place));
+            let free = Self::near(names).find(|slot| self.0[*slot].is_none());
+            self.0[free.unwrap_or(slot(names))] = Some((names, place));
         }
+    }
+
+    fn near(names: [&'static str; 3]) -> impl Iterator<Item = usize> {
+        let first = slot(names);
+        (first..first + Self::NEAR).map(|slot| slot % SLOTS)
     }
 }
 
@@ -75,7 +92,7 @@ fn kept(names: [&Cow<'static, str>; 3]) -> Option<[&'static str; 3]> {
 fn slot(names: [&'static str; 3]) -> usize {
     let [one, two, three] = names.map(|name| name.as_ptr().addr());
     let mixed = (one ^ two.rotate_left(17) ^ three.rotate_left(31)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    mixed >> (usize::BITS - 6)
+    mixed >> (usize::BITS - SLOTS.ilog2())
 }
 
 /// Counts and times; failures are timed separately.
