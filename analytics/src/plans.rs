@@ -450,20 +450,20 @@ fn not_live(plan: &SessionPlan, fixed: &[String]) -> PlanRefusal {
     ))
 }
 
-/// The changes of a run that make its session have these keys, by scenario.
+/// Changes of a run by scenario; those of the whole run have none.
+type LiveChanges = BTreeMap<Option<String>, Vec<ChangeTo>>;
+
+/// The changes of a run that make its session have these keys.
 ///
 /// # Errors
 /// The keys that cannot be changed during a run.
-fn live_changes(
-    before: &SessionPlan,
-    keys: &BTreeMap<String, String>,
-) -> Result<Vec<(Option<String>, Vec<ChangeTo>)>, Vec<String>> {
+fn live_changes(before: &SessionPlan, keys: &BTreeMap<String, String>) -> Result<LiveChanges, Vec<String>> {
     let different = keys.iter().filter(|(key, value)| before.keys.get(*key) != Some(value));
     let mut fixed: Vec<_> = before.keys.keys().filter(|key| !keys.contains_key(*key)).cloned().collect();
     let several = keys.keys().any(|key| key.starts_with("scenarios."));
     // A session of another version may have no plan.
     let plan = before.plan.clone().or_else(|| Some(SessionKeys::of_keys(&before.keys).ok()?.plan));
-    let mut changes: BTreeMap<Option<String>, Vec<ChangeTo>> = BTreeMap::new();
+    let mut changes = LiveChanges::new();
     for (key, value) in different {
         let (scenario, name) = match key.strip_prefix("scenarios.").and_then(|rest| rest.split_once('.')) {
             Some((scenario, name)) => (Some(scenario.to_owned()), name),
@@ -483,7 +483,7 @@ fn live_changes(
             (_, change) => changes.push(change),
         }
     }
-    if fixed.is_empty() { Ok(changes.into_iter().collect()) } else { Err(fixed) }
+    if fixed.is_empty() { Ok(changes) } else { Err(fixed) }
 }
 
 /// The change of a live value that gives a plan's key this value, and whether it is one of a scenario; none if the key
@@ -642,8 +642,7 @@ mod tests {
             expected.extend(keys(different));
             assert_eq!(after, expected, "{change:?}");
             let plan = SessionPlan::new("s", "wec", before.clone());
-            let live: Vec<_> =
-                live_changes(&plan, &after).unwrap().into_iter().flat_map(|(_, to)| to).collect();
+            let live: Vec<_> = live_changes(&plan, &after).unwrap().into_values().flatten().collect();
             assert_eq!(live, [change]);
         }
         let limited = changed(&one, None, &certificates(Some(9))).keys;
@@ -678,8 +677,8 @@ mod tests {
                 let scenario = change.live().of_scenario.then(|| DEFAULT_SCENARIO.to_owned());
                 // An event is of the run in which it happens, and no key of the plan.
                 let expected = match &change {
-                    ChangeTo::Event(_) => Vec::new(),
-                    change => vec![(scenario, vec![change.clone()])],
+                    ChangeTo::Event(_) => LiveChanges::new(),
+                    change => LiveChanges::from([(scenario, vec![change.clone()])]),
                 };
                 assert_eq!(changes, expected, "{load:?}");
                 let now = &plan.scenarios[0];
