@@ -66,8 +66,8 @@ pub async fn serve(options: ServeOptions, stop: CancellationToken) -> anyhow::Re
     Ok(Exit::Passed)
 }
 
-/// Requests of a run from which on its index is written at its end: without one, its page would open only after about a
-/// second.
+/// Requests of a run from which on its index is written at its end: without one, people would wait for its page. An
+/// estimate, see ADR 160.
 const LONG_RUN: u64 = 500_000;
 
 /// Where the index of a run with this number of requests is written at its end: beside its log, or for a short run
