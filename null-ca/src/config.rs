@@ -48,7 +48,7 @@ pub struct Config {
     pub stalls: Vec<Stall>,
     /// Share of valid nonces that are refused.
     pub bad_nonce: Share,
-    /// Retry-After of 429 and of orders that are still processing, seconds.
+    /// Retry-After of 429, of 503 and of orders that are still processing, seconds.
     pub retry_after: u32,
     /// How long an order is `processing` after finalize. Zero finalizes at once.
     #[serde(deserialize_with = "duration")]

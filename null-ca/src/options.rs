@@ -72,13 +72,13 @@ pub struct Options {
     /// endpoint: newOrder=20ms; may be repeated
     #[arg(long, value_name = "[ENDPOINT=]LATENCY", help_heading = FAULTS)]
     latency: Vec<LatencyRule>,
-    /// Share of the requests that fail, by 500, 429, html503, truncated, reset, silence or empty:
+    /// Share of the requests that fail, by 500, 429, 503, html503, truncated, reset, silence or empty:
     /// newOrder=500:0.01, *=reset:1%; may be repeated
     #[arg(long, value_name = "ENDPOINT=KIND:SHARE", help_heading = FAULTS)]
     fault: Vec<FaultRule>,
-    /// Serve this many requests a second to an endpoint, one after the other; further requests wait: newOrder=50/s;
-    /// may be repeated
-    #[arg(long, value_name = "ENDPOINT=N/s", help_heading = FAULTS)]
+    /// Serve this many requests a second to an endpoint, one after the other; further requests wait: newOrder=50/s. With a
+    /// queue, newOrder=50/s:200, those that find it full are answered with 503; may be repeated
+    #[arg(long, value_name = "ENDPOINT=N/s[:QUEUE]", help_heading = FAULTS)]
     serve: Vec<ServeRule>,
     /// Send no answers for a time: 10s+5s is from the tenth second on for five seconds; may be repeated
     #[arg(long, value_name = "AT+FOR", help_heading = FAULTS)]
@@ -86,7 +86,7 @@ pub struct Options {
     /// Share of valid nonces that are refused with badNonce, such as 0.05 [default: none]
     #[arg(long, value_name = "SHARE", help_heading = FAULTS)]
     bad_nonce: Option<Share>,
-    /// Seconds of Retry-After with 429 and with orders that are processing [default: 1]
+    /// Seconds of Retry-After with 429, with 503 and with orders that are processing [default: 1]
     #[arg(long, value_name = "SECONDS", help_heading = FAULTS)]
     retry_after: Option<u32>,
     /// How long an order is processing after finalize [default: 0s]

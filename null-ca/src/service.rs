@@ -42,8 +42,10 @@ impl Ca {
         if let Some(seconds) = &self.seconds {
             seconds.count(endpoint);
         }
-        let fate = self.plan.request(endpoint);
-        self.hold_back(endpoint, fate.latency).await;
+        let mut fate = self.plan.request(endpoint);
+        if !self.hold_back(endpoint, fate.latency).await {
+            fate.fault = Some(Fault::Busy);
+        }
         if let Some(fault) = fate.fault {
             self.counters.spoilt(fault);
         }
@@ -56,6 +58,12 @@ impl Ca {
             }
             Some(Fault::RateLimited) => {
                 let problem = Problem::new(Kind::RateLimited, "too many requests, on purpose");
+                let problem = problem.retry_after(self.config.retry_after);
+                Some(self.respond(&base, problem.into()))
+            }
+            Some(Fault::Busy) => {
+                // As Let's Encrypt does.
+                let problem = Problem::new(Kind::Busy, "Service busy; retry later.");
                 let problem = problem.retry_after(self.config.retry_after);
                 Some(self.respond(&base, problem.into()))
             }
@@ -92,13 +100,15 @@ impl Ca {
         Ok(response)
     }
 
-    /// Waits as the plan requires before the request is processed.
-    async fn hold_back(&self, endpoint: Endpoint, latency: Duration) {
+    /// Waits as the plan requires before the request is processed. False if the endpoint's queue is full.
+    async fn hold_back(&self, endpoint: Endpoint, latency: Duration) -> bool {
         let since_start = self.started.elapsed();
-        let held_back = latency + self.plan.stalled(since_start) + self.plan.queued(endpoint, since_start);
+        let queued = self.plan.queued(endpoint, since_start);
+        let held_back = latency + self.plan.stalled(since_start) + queued.unwrap_or_default();
         if !held_back.is_zero() {
             sleep(held_back).await;
         }
+        queued.is_some()
     }
 
     fn base(&self, head: &http::request::Parts) -> String {
@@ -303,7 +313,7 @@ mod tests {
             [(0, 0, 200), (200, 0, 200), (300, 50, 350), (1_010, 0, 1_030), (1_030, 50, 1_080)]
         {
             tokio::time::sleep_until(started + Duration::from_millis(arrives)).await;
-            ca.hold_back(Endpoint::NewOrder, Duration::from_millis(latency)).await;
+            assert!(ca.hold_back(Endpoint::NewOrder, Duration::from_millis(latency)).await);
             assert_eq!(started.elapsed(), Duration::from_millis(processed), "arrives at {arrives} ms");
         }
     }

@@ -33,17 +33,21 @@ struct Fate {
 struct Queue {
     /// Service time, nanoseconds.
     takes: u64,
+    /// The longest time until a request that waits is served, nanoseconds; that of the queue and of the request itself.
+    longest: u64,
     /// When all requests so far are served, nanoseconds since the CA's start.
     free: AtomicU64,
 }
 
 impl Queue {
-    /// How long a request that arrives now waits until it is served.
-    fn wait(&self, now: Duration) -> Duration {
+    /// How long a request that arrives now waits until it is served; none if the queue is full.
+    fn wait(&self, now: Duration) -> Option<Duration> {
         let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
         let served = |free: u64| free.max(now).saturating_add(self.takes);
-        let free = self.free.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |free| Some(served(free)));
-        Duration::from_nanos(served(free.unwrap_or(now)).saturating_sub(now))
+        let joins = |free: &u64| served(*free) - now <= self.longest;
+        let next = |free: u64| Some(free).filter(joins).map(served);
+        let before = self.free.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).ok()?;
+        Some(Duration::from_nanos(served(before) - now))
     }
 }
 
@@ -96,7 +100,9 @@ impl Plan {
     pub(crate) fn serving(mut self, rules: &[ServeRule]) -> Self {
         for rule in rules {
             let takes = (1e9 / rule.per_second) as u64;
-            self.endpoints[rule.endpoint as usize].queue = Some(Queue { takes, free: AtomicU64::new(0) });
+            let longest = rule.queue.map_or(u64::MAX, |queue| takes.saturating_mul(queue.saturating_add(1)));
+            self.endpoints[rule.endpoint as usize].queue =
+                Some(Queue { takes, longest, free: AtomicU64::new(0) });
         }
         self
     }
@@ -111,10 +117,11 @@ impl Plan {
         }
     }
 
-    /// How long the request that has just arrived waits until it is served, this long after the start.
-    pub(crate) fn queued(&self, endpoint: Endpoint, since_start: Duration) -> Duration {
+    /// How long the request that has just arrived waits until it is served, this long after the start; none if the queue
+    /// is full.
+    pub(crate) fn queued(&self, endpoint: Endpoint, since_start: Duration) -> Option<Duration> {
         let queue = &self.endpoints[endpoint as usize].queue;
-        queue.as_ref().map_or(Duration::ZERO, |queue| queue.wait(since_start))
+        queue.as_ref().map_or(Some(Duration::ZERO), |queue| queue.wait(since_start))
     }
 
     /// Rest of a stall, this long after the start.
@@ -223,10 +230,25 @@ mod tests {
     #[test]
     fn an_endpoint_serves_so_many_a_second_and_the_others_wait() {
         let plan = plan(&[], &[]).serving(&["newAccount=10/s".parse().unwrap()]);
-        let waits = [0, 0, 0, 150, 1_000].map(|now| plan.queued(Endpoint::NewAccount, ms(now)).as_millis());
-        assert_eq!(waits, [100, 200, 300, 250, 100]);
-        assert_eq!(plan.queued(Endpoint::NewOrder, ms(0)), ms(0));
-        for wrong in ["newOrder", "newOrder=50", "newOrder=0/s", "newOrder=-1/s", "*=5/s", "order=NaN/s"] {
+        let waits = |plan: &Plan| [0, 0, 0, 150, 1_000].map(|now| plan.queued(Endpoint::NewAccount, ms(now)));
+        assert_eq!(waits(&plan), [100, 200, 300, 250, 100].map(|wait| Some(ms(wait))));
+        assert_eq!(plan.queued(Endpoint::NewOrder, ms(0)), Some(ms(0)));
+        let plan = super::tests::plan(&[], &[]).serving(&["newAccount=10/s:1".parse().unwrap()]);
+        assert_eq!(
+            waits(&plan),
+            [Some(ms(100)), Some(ms(200)), None, Some(ms(150)), Some(ms(100))],
+            "one waits"
+        );
+        for wrong in [
+            "newOrder",
+            "newOrder=50",
+            "newOrder=0/s",
+            "newOrder=-1/s",
+            "newOrder=5/s:",
+            "newOrder=5/s:-1",
+            "*=5/s",
+            "order=NaN/s",
+        ] {
             assert!(wrong.parse::<ServeRule>().is_err(), "{wrong}");
         }
     }
@@ -266,7 +288,7 @@ mod tests {
         }
         assert!((900..1100).contains(&met[Fault::ServerError as usize]), "{met:?}");
         assert!((1850..2150).contains(&met[Fault::RateLimited as usize]), "{met:?}");
-        assert_eq!(met[2..], [0; 5]);
+        assert_eq!(met[2..], [0; 6]);
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub enum RuleError {
     #[error("`{0}` has the longer latency first; write the shorter latency first, as in 5ms..50ms")]
     Range(String),
     /// An unknown fault.
-    #[error("`{0}` is not a fault; the faults are 500, 429, html503, truncated, reset, silence, empty")]
+    #[error("`{0}` is not a fault; the faults are 500, 429, 503, html503, truncated, reset, silence, empty")]
     Fault(String),
     /// An unknown flaw of a certificate.
     #[error("`{0}` is not a kind of wrong certificate; the kinds are name, key, expired, serial, signature")]
@@ -188,6 +188,10 @@ pub enum Fault {
     /// 429 with a `rateLimited` problem and Retry-After; the request is not processed. Written `429`.
     #[strum(serialize = "429")]
     RateLimited,
+    /// 503 with a `rateLimited` problem and Retry-After, as of a CA that is busy; the request is not processed.
+    /// Written `503`.
+    #[strum(serialize = "503")]
+    Busy,
     /// 503 with a page of HTML, as from a proxy; the request is not processed. Written `html503`.
     #[strum(serialize = "html503")]
     Html,
@@ -272,7 +276,8 @@ impl FromStr for Stall {
 }
 
 /// Requests to an endpoint that are served per second, one after the other; the others queue in the order of
-/// arrival. Written `newOrder=50/s`. It gives a CA with an exactly known capacity.
+/// arrival. Written `newOrder=50/s`, or `newOrder=50/s:200` for a queue of 200: further requests are answered with 503
+/// and Retry-After at once. It gives a CA with an exactly known capacity.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct ServeRule {
@@ -280,6 +285,8 @@ pub struct ServeRule {
     pub endpoint: Endpoint,
     /// Requests per second.
     pub per_second: f64,
+    /// The most requests that wait; none for any number.
+    pub queue: Option<u64>,
 }
 
 impl FromStr for ServeRule {
@@ -289,15 +296,19 @@ impl FromStr for ServeRule {
         let form = || RuleError::Form {
             rule: text.to_owned(),
             what: "number of requests a second that are served",
-            example: "newOrder=50/s",
+            example: "newOrder=50/s, or newOrder=50/s:200 with a queue of 200",
         };
         let (endpoint, rate) = text.split_once('=').ok_or_else(form)?;
+        let (rate, queue) = match rate.split_once(':') {
+            Some((rate, queue)) => (rate, Some(queue.trim().parse().map_err(|_| form())?)),
+            None => (rate, None),
+        };
         let per_second: f64 =
             rate.trim().strip_suffix("/s").and_then(|number| number.trim().parse().ok()).ok_or_else(form)?;
         if !(per_second > 0.0 && per_second <= 1e6) {
             return Err(form());
         }
-        Ok(Self { endpoint: endpoint.trim().parse()?, per_second })
+        Ok(Self { endpoint: endpoint.trim().parse()?, per_second, queue })
     }
 }
 

@@ -29,6 +29,7 @@ async fn server_errors_rate_limits_and_html_look_like_those_of_a_ca_and_its_prox
     for (fault, status, content_type) in [
         ("500", 500, "application/problem+json"),
         ("429", 429, "application/problem+json"),
+        ("503", 503, "application/problem+json"),
         ("html503", 503, "text/html; charset=utf-8"),
     ] {
         let ca = start(&format!("faults = ['newOrder={fault}:1']\nretry_after = 7"));
@@ -36,11 +37,27 @@ async fn server_errors_rate_limits_and_html_look_like_those_of_a_ca_and_its_prox
         let answer = client.post("/new-order", &new_order(&["a.test"])).await;
         assert_eq!(answer.status, status);
         assert_eq!(answer.header("content-type"), Some(content_type));
-        assert_eq!(answer.header("retry-after"), (fault == "429").then_some("7"));
+        assert_eq!(answer.header("retry-after"), ["429", "503"].contains(&fault).then_some("7"));
         assert_eq!(answer.header("replay-nonce").is_some(), fault != "html503");
         let counts = counts_of(ca, fault).await;
         assert_eq!((counts.orders, counts.answered(Endpoint::NewOrder, status)), (0, 1));
     }
+}
+
+#[tokio::test]
+async fn requests_that_find_the_queue_full_are_refused_with_503() {
+    let ca = start("serves = ['newOrder=0.001/s:0']\nretry_after = 7");
+    let (mut client, mut other) = (Client::register(&ca).await, Client::register(&ca).await);
+    let order = new_order(&["a.test"]).to_string();
+    // One of them is being served for long, the other one is refused.
+    let answer = tokio::select! {
+        answer = client.try_post("/new-order", &order) => answer,
+        answer = other.try_post("/new-order", &order) => answer,
+    };
+    let answer = answer.unwrap();
+    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("7")));
+    assert_eq!(answer.problem(), (503, "rateLimited".to_owned()));
+    counts_of(ca, "503").await;
 }
 
 #[tokio::test]
