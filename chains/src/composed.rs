@@ -130,6 +130,11 @@ impl Steps {
         self.0.contains(&Step::Finalize)
     }
 
+    /// Whether the chain registers an account of its own: it needs no stored one.
+    pub fn register(&self) -> bool {
+        self.0.first() == Some(&Step::Account)
+    }
+
     /// Whether there is no step.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -16,6 +16,7 @@ use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rand::{Rng, RngExt};
+use wec_chains::Steps;
 use wec_record::Chain;
 use wec_store::Available;
 
@@ -98,8 +99,11 @@ impl LiveWeights {
     }
 }
 
-/// Whether the stored state allows `chain`.
-pub fn allows(available: &Available, chain: Chain) -> bool {
+/// Whether the stored state allows `chain`; `steps` are those of the composed one.
+pub fn allows(available: &Available, chain: Chain, steps: &Steps) -> bool {
+    if chain == Chain::Composed && steps.register() {
+        return available.may_register;
+    }
     let facts = chain.facts();
     facts.needs.is_none_or(|object| available.has(object) || facts.exclusive)
         && (!facts.exclusive || available.exclusive_registrations)
@@ -107,8 +111,8 @@ pub fn allows(available: &Available, chain: Chain) -> bool {
 }
 
 /// Chooses among the allowed chains by weight; none when nothing is allowed.
-pub fn pick(weights: &Weights, available: &Available, rng: &mut impl Rng) -> Option<Chain> {
-    let weight_of = |chain: Chain| if allows(available, chain) { weights.of(chain) } else { 0.0 };
+pub fn pick(weights: &Weights, available: &Available, steps: &Steps, rng: &mut impl Rng) -> Option<Chain> {
+    let weight_of = |chain: Chain| if allows(available, chain, steps) { weights.of(chain) } else { 0.0 };
     let total: f64 = Chain::ALL.into_iter().map(weight_of).sum();
     if total <= 0.0 {
         return None;
@@ -146,7 +150,7 @@ mod tests {
         let available = available(has);
         Chain::ALL
             .into_iter()
-            .filter(|chain| allows(&available, *chain))
+            .filter(|chain| allows(&available, *chain, &Steps::default()))
             .map(Chain::name)
             .collect::<Vec<_>>()
             .join(" ")
@@ -170,6 +174,16 @@ mod tests {
     }
 
     #[test]
+    fn a_chain_that_registers_its_account_needs_none() {
+        let steps = |text: &str| text.parse::<Steps>().unwrap();
+        let own = steps("account, order");
+        assert!(allows(&available(""), Chain::Composed, &own));
+        assert!(!allows(&available("R"), Chain::Composed, &own), "no room for an account");
+        assert!(!allows(&available(""), Chain::Composed, &steps("order")));
+        assert!(!allows(&available(""), Chain::OrdersList, &own));
+    }
+
+    #[test]
     fn a_reached_limit_excludes_the_chains_that_would_exceed_it() {
         for (has, excluded) in [
             ("rocR", &["registration"][..]),
@@ -186,9 +200,9 @@ mod tests {
     #[test]
     fn picks_nothing_when_no_chain_is_allowed_or_has_weight() {
         let mut rng = StdRng::seed_from_u64(1);
-        assert_eq!(pick(&Weights::default(), &available("RAC"), &mut rng), None);
+        assert_eq!(pick(&Weights::default(), &available("RAC"), &Steps::default(), &mut rng), None);
         let only_revoke = Weights::only(Chain::Revoke);
-        assert_eq!(pick(&only_revoke, &available("ro"), &mut rng), None);
+        assert_eq!(pick(&only_revoke, &available("ro"), &Steps::default(), &mut rng), None);
     }
 
     #[test]
@@ -199,7 +213,9 @@ mod tests {
         let mut rng = StdRng::seed_from_u64(7);
         let picks = 40_000;
         let authorizations = (0..picks)
-            .filter(|_| pick(&weights, &available("r"), &mut rng) == Some(Chain::Authorization))
+            .filter(|_| {
+                pick(&weights, &available("r"), &Steps::default(), &mut rng) == Some(Chain::Authorization)
+            })
             .count();
         let share = authorizations as f64 / f64::from(picks);
         // Four standard deviations of a binomial share with p = 3/4.
@@ -210,8 +226,8 @@ mod tests {
         #[test]
         fn never_picks_what_is_not_allowed(seed: u64, has in "[rxocRAC]{0,7}", raw in proptest::array::uniform::<_, { Chain::ALL.len() }>(0.0f64..10.0)) {
             let available = available(&has);
-            if let Some(chain) = pick(&Weights(raw), &available, &mut StdRng::seed_from_u64(seed)) {
-                prop_assert!(allows(&available, chain));
+            if let Some(chain) = pick(&Weights(raw), &available, &Steps::default(), &mut StdRng::seed_from_u64(seed)) {
+                prop_assert!(allows(&available, chain, &Steps::default()));
                 prop_assert!(raw[chain.index()] > 0.0);
             }
         }

@@ -350,7 +350,8 @@ fn something_to_do(plan: &Plan, parts: &Parts, membership: &SessionMembership) -
         may_certify: open(Object::Certificate),
     };
     let can = |scenario: &Scenario| {
-        Chain::ALL.iter().any(|chain| scenario.weights.of(*chain) > 0.0 && allows(&available, *chain))
+        let (weights, steps) = (&scenario.weights, &scenario.choices.steps);
+        Chain::ALL.iter().any(|chain| weights.of(*chain) > 0.0 && allows(&available, *chain, steps))
     };
     if plan.scenarios.iter().any(can) {
         return Ok(());

@@ -59,7 +59,10 @@ impl VirtualUser for User {
             for chain in Chain::ALL.into_iter().filter(|chain| !self.context.policy.runs(*chain)) {
                 weights.set(chain, 0.0);
             }
-            let Some(chain) = pick(&weights, &available, &mut self.rng) else { return Iterated::Idle };
+            let Some(chain) = pick(&weights, &available, &self.context.policy.choices.steps, &mut self.rng)
+            else {
+                return Iterated::Idle;
+            };
             let result = wec_chains::run(chain, &self.context, &mut self.rng, due, cut).await;
             self.ended(result)
         })
