@@ -136,6 +136,8 @@ impl From<BoardError> for Refusal {
             error @ BoardError::NoScenario { .. } => Self::NoScenario(error),
             error @ (BoardError::NoRate { .. }
             | BoardError::NoFleet { .. }
+            | BoardError::OnlyRenews { .. }
+            | BoardError::TooFast { .. }
             | BoardError::TooManyEvents { .. }) => Self::Mistakes(Mistakes(vec![error.to_string()])),
             error => Self::Board(error),
         }
@@ -166,27 +168,20 @@ fn check(session: &Session, scenario: Option<&str>, asked: &Asked) -> Result<(),
             return Err(ended(session, name));
         }
         for to in wanted {
-            match to {
-                ChangeTo::Rate(_) if target.rate.is_none() => {
-                    let none = BoardError::NoRate { scenario: name.to_owned() };
-                    mistakes.push(format!("rate: {none}"));
+            if let Some(refused) = target.refuses(to, name) {
+                mistakes.push(format!("{}: {refused}", to.live().key));
+                continue;
+            }
+            if let ChangeTo::Weights(weights) = to {
+                let of = |chain: &Chain| {
+                    let name = chain.name();
+                    weights.get(name).or_else(|| target.weights.get(name)).copied()
+                };
+                if Chain::ALL.iter().all(|chain| of(chain) == Some(0.0)) {
+                    mistakes.push(
+                        "weights: all chains would have weight 0: keep one above 0, or pause".to_owned(),
+                    );
                 }
-                ChangeTo::Event(_) if target.events.is_none() => {
-                    let none = BoardError::NoFleet { scenario: name.to_owned() };
-                    mistakes.push(format!("event: {none}"));
-                }
-                ChangeTo::Weights(weights) => {
-                    let of = |chain: &Chain| {
-                        let name = chain.name();
-                        weights.get(name).or_else(|| target.weights.get(name)).copied()
-                    };
-                    if Chain::ALL.iter().all(|chain| of(chain) == Some(0.0)) {
-                        mistakes.push(
-                            "weights: all chains would have weight 0: keep one above 0, or pause".to_owned(),
-                        );
-                    }
-                }
-                _ => {}
             }
         }
     }

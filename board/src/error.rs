@@ -96,6 +96,24 @@ pub enum BoardError {
         /// Its name.
         scenario: String,
     },
+    /// The clients of a fleet only renew.
+    #[error("scenario {scenario:?} drives a fleet, whose clients only renew: it has no weights to change")]
+    OnlyRenews {
+        /// Its name.
+        scenario: String,
+    },
+    /// Not a speed of a fleet's clock.
+    #[error(
+        "{speed} is not a speed of the fleet of scenario {scenario:?}: the highest is {most}, a day in a second"
+    )]
+    TooFast {
+        /// Its name.
+        scenario: String,
+        /// As given.
+        speed: f64,
+        /// The highest.
+        most: f64,
+    },
     /// Too many events were added to the fleet.
     #[error("the fleet of scenario {scenario:?} has {most} added events already: start another run")]
     TooManyEvents {

@@ -4,6 +4,8 @@
 //! Single facts about real fleets are published, but not the shares of clients. The default weights are an
 //! assumption that fits these facts: see `docs/adr/0080-cohorts-and-client-classes.md`.
 
+use std::fmt;
+
 use crate::time::{DAY, duration_text};
 
 /// Starts of the same moment of a cron table are spread over this many seconds.
@@ -106,6 +108,31 @@ impl ClientClass {
             text.push_str(", not before Retry-After");
         }
         text
+    }
+}
+
+/// A class with its weight as in settings, with what differs from the class of this name:
+/// `cron-midnight=3,retry=hot-loop`.
+#[derive(Clone, Copy, Debug)]
+pub struct Weighted(pub ClientClass, pub f64);
+
+impl fmt::Display for Weighted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(class, weight) = self;
+        write!(f, "{}={weight}", class.name)?;
+        let usual = named(class.name).map(|place| CLASSES[place]);
+        if usual.is_none_or(|usual| usual.retry != class.retry) {
+            f.write_str(match class.retry {
+                Retry::NextLook => ",retry=next-look",
+                Retry::Intervals(_) => ",retry=exponential",
+                Retry::HotLoop(_) => ",retry=hot-loop",
+            })?;
+        }
+        if usual.is_none_or(|usual| usual.keeps_retry_after != class.keeps_retry_after) {
+            let kept = if class.keeps_retry_after { "kept" } else { "ignored" };
+            write!(f, ",retry-after={kept}")?;
+        }
+        Ok(())
     }
 }
 

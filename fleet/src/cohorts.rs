@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 
 use crate::Second;
 use crate::member::State;
+use crate::outcome::Outcome;
 use crate::scenario::{Scenario, scaled};
 use crate::seat::{NOTICES, Times};
 use crate::step::{Answer, Ledger, Tick, answer, shares};
@@ -129,11 +130,11 @@ impl Cohorts {
         match answer(&self.scenario, now, attempts, self.queued) {
             Answer::Nothing => {
                 while let Some(group) = self.queue.pop_front() {
-                    self.fail(group, None);
+                    self.fail(group, Outcome::Failed { retry_after: None });
                 }
                 self.queued = 0;
                 let line = std::mem::take(&mut self.line);
-                line.iter().for_each(|group| self.fail(*group, None));
+                line.iter().for_each(|group| self.fail(*group, Outcome::Failed { retry_after: None }));
                 self.line = line;
             }
             Answer::Takes { admitted, issued } => {
@@ -180,7 +181,7 @@ impl Cohorts {
                 self.queued += taken;
             }
             if group.count() > taken {
-                self.fail(group.part(group.count() - taken), Some(self.scenario.ca.retry_after));
+                self.fail(group.part(group.count() - taken), self.scenario.busy());
             }
         }
         self.line = line;
@@ -205,7 +206,7 @@ impl Cohorts {
                 let one = |state: &State| (state.class, state.seat);
                 one(&before.state) == one(&group.state) && before.count() + served <= u64::from(u32::MAX)
             });
-            let state = self.ledger.serve(group.state, served, (&self.scenario, times));
+            let state = self.ledger.ended(group.state, served, (&self.scenario, times), Outcome::Issued);
             renewed = Some(match (same, before) {
                 (Some(same), _) => same.part(same.count() + served),
                 (None, before) => {
@@ -221,9 +222,9 @@ impl Cohorts {
         }
     }
 
-    fn fail(&mut self, group: Group, retry_after: Option<i32>) {
+    fn fail(&mut self, group: Group, outcome: Outcome) {
         let times = &self.times[usize::from(group.state.class)];
-        let state = self.ledger.fail(group.state, group.count(), times, retry_after);
+        let state = self.ledger.ended(group.state, group.count(), (&self.scenario, times), outcome);
         self.schedule.insert(Group { state, ..group });
     }
 }

@@ -7,7 +7,7 @@
 //! - [`member`]: the state of one certificate and its changes. [`step`]: one second of the CA's model.
 //! - Two simulators of the same scenario: [`naive`] has every member by itself, [`cohorts`] only counts of
 //!   members in the same state. Both give a [`Tick`] for each second; tests compare them.
-//! - [`live`]: the fleet with a real CA in place of the model.
+//! - [`outcome`]: what becomes of an attempt. [`live`]: the fleet with a real CA in place of the model.
 //! - [`outlook`]: the figures of a simulation. [`text`] writes them for people, [`picture`] draws them.
 //!
 //! Seconds are counted from the start of the fleet's clock, which is at 00:00:00 UTC. Certificates from
@@ -19,6 +19,7 @@ pub mod event;
 pub mod live;
 pub mod member;
 pub mod naive;
+pub mod outcome;
 pub mod outlook;
 pub mod picture;
 pub mod scenario;
@@ -31,9 +32,10 @@ pub mod time;
 pub use class::{CLASSES, ClientClass};
 pub use cohorts::Cohorts;
 pub use event::Event;
-pub use live::{LiveFleet, Member};
+pub use live::{Extremes, LiveFleet, Member};
 pub use member::State;
 pub use naive::Naive;
+pub use outcome::Outcome;
 pub use outlook::{Outlook, Recorder};
 pub use picture::Picture;
 pub use scenario::{CaModel, Scenario};
@@ -42,3 +44,6 @@ pub use step::{Flow, Tick};
 
 /// A second on the fleet's clock; 0 is its start.
 pub type Second = i32;
+
+/// The highest speed of a fleet that is driven, seconds of its clock in a second: a day.
+pub const MAX_SPEED: f64 = 86_400.0;

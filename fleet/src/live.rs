@@ -8,6 +8,8 @@ use crate::Second;
 use crate::cohorts::{Cohorts, Group, Schedule};
 use crate::event::Event;
 use crate::member::State;
+use crate::outcome::Outcome;
+use crate::outlook::DRAINED;
 use crate::scenario::Scenario;
 use crate::seat::Times;
 use crate::step::{Flow, Ledger, Tick, shares};
@@ -24,11 +26,41 @@ pub struct LiveFleet {
     in_flight: u64,
     /// What happened before the present second.
     before: Vec<Flow>,
+    extremes: Extremes,
     /// The number of the next member that is added.
     next: u32,
     /// Groups that wake in the present second, and those of them that try. Kept, so that they are allocated once.
     woken: Vec<Group>,
     line: Vec<Group>,
+}
+
+/// The worst second and the largest backlog so far, without the present second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extremes {
+    /// The most orders that clients began in one second, and that second.
+    pub peak: (u64, Second),
+    /// The most renewals that waited at the end of a second, and that second.
+    pub backlog: (u64, Second),
+    /// Seconds from then until less than a hundredth waited; none if that did not happen yet.
+    pub drained_after: Option<i32>,
+}
+
+impl Extremes {
+    /// The next second.
+    fn record(&mut self, tick: &Tick) {
+        let orders = tick.total().attempts;
+        if orders > self.peak.0 {
+            self.peak = (orders, tick.second);
+        }
+        if tick.waiting > self.backlog.0 {
+            (self.backlog, self.drained_after) = ((tick.waiting, tick.second), None);
+        } else if self.drained_after.is_none()
+            && self.backlog.0 > 0
+            && tick.waiting * DRAINED < self.backlog.0
+        {
+            self.drained_after = Some(tick.second - self.backlog.1);
+        }
+    }
 }
 
 /// A member that tries.
@@ -64,6 +96,7 @@ impl LiveFleet {
             now: from,
             in_flight: 0,
             before,
+            extremes: Extremes::default(),
             next,
             woken: Vec::new(),
             line: Vec::new(),
@@ -88,6 +121,11 @@ impl LiveFleet {
         totals
     }
 
+    /// The worst second and the largest backlog since the beginning.
+    pub const fn extremes(&self) -> Extremes {
+        self.extremes
+    }
+
     /// The account: what happened since the last second began, and the levels.
     pub const fn tick(&self) -> &Tick {
         &self.ledger.tick
@@ -104,12 +142,19 @@ impl LiveFleet {
     }
 
     /// Begins the next second, and gives each member that tries in it, and whose attempt is to be sent, to `each`.
-    pub fn step(&mut self, mut each: impl FnMut(Member)) {
+    pub fn step(&mut self, each: impl FnMut(Member)) {
+        self.step_part((1, |_| true), each);
+    }
+
+    /// The same on one of so many nodes, which has only some of the members, by their number. The others are taken for
+    /// served at once, and are in no count, but in the levels.
+    pub fn step_part(&mut self, (nodes, has): (u32, impl Fn(u32) -> bool), mut each: impl FnMut(Member)) {
         let now = self.now;
         if now % DAY == 0 && self.schedule.day() != Some(now / DAY) {
             self.schedule.open(now / DAY);
         }
         self.before = self.totals();
+        self.extremes.record(&self.ledger.tick);
         self.ledger.begin(now);
         let (schedule, ledger, next) = (&mut self.schedule, &mut self.ledger, &mut self.next);
         if self.scenario.grows() {
@@ -123,18 +168,27 @@ impl LiveFleet {
             schedule.revoke(&self.times, ledger, share);
         }
         schedule.take(now, &mut self.woken);
-        for group in self.woken.drain(..) {
-            let mut state = group.state;
-            if ledger.wake(&mut state, group.count(), now) {
-                self.line.push(Group { state, ..group });
-            } else {
-                schedule.insert(Group { state, ..group });
+        for mut group in self.woken.drain(..) {
+            while group.count > 0 {
+                let mine = has(group.first);
+                let same = (0..group.count).take_while(|place| has(group.first + place) == mine).count();
+                let part = group.split(same as u64);
+                let mut state = part.state;
+                if !mine {
+                    let times = &self.times[usize::from(state.class)];
+                    state = ledger.elsewhere(state, part.count(), (&self.scenario, times));
+                    schedule.insert(Group { state, ..part });
+                } else if ledger.wake(&mut state, part.count(), now) {
+                    self.line.push(Group { state, ..part });
+                } else {
+                    schedule.insert(Group { state, ..part });
+                }
             }
         }
         self.line.sort_unstable_by_key(|group| (group.state, group.first));
         let is_out = self.scenario.is_out(now);
-        let admitted = if is_out { Some(0) } else { self.scenario.admits(now) };
-        let retry_after = (!is_out).then_some(self.scenario.ca.retry_after);
+        let admitted = if is_out { Some(0) } else { self.scenario.admits(now, nodes) };
+        let stopped = if is_out { Outcome::Failed { retry_after: None } } else { self.scenario.busy() };
         let mut left = shares(&ledger.tick, admitted.unwrap_or(u64::MAX).min(ledger.tick.total().attempts));
         for mut group in self.line.drain(..) {
             let class = usize::from(group.state.class);
@@ -145,28 +199,18 @@ impl LiveFleet {
                 each(Member { number: sent.first + place, state: sent.state });
             }
             if group.count > 0 {
-                let state = ledger.fail(group.state, group.count(), &self.times[class], retry_after);
+                let of = (&self.scenario, &self.times[class]);
+                let state = ledger.ended(group.state, group.count(), of, stopped);
                 schedule.insert(Group { state, ..group });
             }
         }
         self.now += 1;
     }
 
-    /// The CA issued to this member.
-    pub fn served(&mut self, member: Member) {
-        let times = &self.times[usize::from(member.state.class)];
-        let state = self.ledger.serve(member.state, 1, (&self.scenario, times));
-        self.ended(Member { state, ..member });
-    }
-
-    /// The attempt of this member failed, with a Retry-After if the CA answered one.
-    pub fn failed(&mut self, member: Member, retry_after: Option<i32>) {
-        let times = &self.times[usize::from(member.state.class)];
-        let state = self.ledger.fail(member.state, 1, times, retry_after);
-        self.ended(Member { state, ..member });
-    }
-
-    fn ended(&mut self, Member { number, state }: Member) {
+    /// The attempt of this member ended like this.
+    pub fn ended(&mut self, Member { number, state }: Member, outcome: Outcome) {
+        let times = &self.times[usize::from(state.class)];
+        let state = self.ledger.ended(state, 1, (&self.scenario, times), outcome);
         self.in_flight = self.in_flight.saturating_sub(1);
         // A time that is over by now is the next second.
         let attempt = state.attempt.max(self.now);
@@ -214,7 +258,7 @@ mod tests {
                 let mut tries = Vec::new();
                 live.step(|member| tries.push(member));
                 assert_eq!(tries.len() as u64, planned[second as usize], "second {second} from {from}");
-                tries.into_iter().for_each(|member| live.served(member));
+                tries.into_iter().for_each(|member| live.ended(member, Outcome::Issued));
             }
             assert_eq!((live.in_flight(), live.tick().waiting), (0, 0));
         }
@@ -232,7 +276,7 @@ mod tests {
             let mut tries = Vec::new();
             live.step(|member| tries.push(member));
             sums.1 += tries.len() as u64;
-            tries.into_iter().for_each(|member| live.served(member));
+            tries.into_iter().for_each(|member| live.ended(member, Outcome::Issued));
             sums.0.add(&live.tick().total());
             assert_eq!(live.tick().total(), planned[second as usize], "second {second}");
         }
@@ -252,12 +296,41 @@ mod tests {
             let mut tries = Vec::new();
             live.step(|member| tries.push(member));
             sent.push(tries.len());
-            tries.into_iter().for_each(|member| live.served(member));
+            tries.into_iter().for_each(|member| live.ended(member, Outcome::Issued));
         }
         let sum = |from: usize, until: usize| sent[from..until].iter().sum::<usize>();
         assert_eq!((sum(60, 660), sum(660, 1_000) > 0), (0, true));
         let renewed = sum(1_000, 1_601);
         assert!((49_000..51_000).contains(&renewed), "a revoked daemon renews at its next look: {renewed}");
+    }
+
+    /// Also over expired and revoked certificates.
+    #[test]
+    fn two_nodes_together_drive_each_attempt_once() {
+        let scenario =
+            scenario("200000", &[], &["growth 1%/d", "revoke 10% at 50s", "lifetime 90d -> 1h at 0s"]);
+        let (mut alone, mut nodes) = (live_at(&scenario, 0), [0, 1].map(|_| live_at(&scenario, 0)));
+        let mut sums = [0; 2];
+        for second in 0..8_000 {
+            let mut tries = Vec::new();
+            alone.step(|member| tries.push(member));
+            let mut parts = Vec::new();
+            for (place, node) in (0..).zip(&mut nodes) {
+                let mut own = Vec::new();
+                node.step_part((2, |number| number % 2 == place), |member| own.push(member));
+                sums[place as usize] += own.len();
+                parts.extend(own.iter().map(|member| member.number));
+                own.into_iter().for_each(|member| node.ended(member, Outcome::Issued));
+                assert_eq!(node.tick().waiting, 0, "second {second}");
+            }
+            let mut numbers: Vec<_> = tries.iter().map(|member| member.number).collect();
+            numbers.sort_unstable();
+            parts.sort_unstable();
+            assert_eq!(numbers, parts, "second {second}");
+            tries.into_iter().for_each(|member| alone.ended(member, Outcome::Issued));
+            assert!(nodes.iter().all(|node| node.tick().down == alone.tick().down), "second {second}");
+        }
+        assert!(sums.iter().all(|sum| *sum > 1_000), "{sums:?}");
     }
 
     /// Over renewals, failures, revocations and growth.
@@ -276,13 +349,13 @@ mod tests {
                 assert_eq!(*members.entry(member.number).or_insert(who), who, "second {second}: {member:?}");
                 assert!(pending.iter().all(|other| other.number != member.number), "{member:?}");
                 match member.number % 7 {
-                    0 => live.failed(member, Some(60)),
+                    0 => live.ended(member, Outcome::Refused { retry_after: Some(60) }),
                     1 => pending.push(member),
-                    _ => live.served(member),
+                    _ => live.ended(member, Outcome::Issued),
                 }
             }
             if second % 100 == 0 {
-                pending.drain(..).for_each(|member| live.served(member));
+                pending.drain(..).for_each(|member| live.ended(member, Outcome::Issued));
             }
         }
         let numbers = live.schedule.numbers();
@@ -291,6 +364,25 @@ mod tests {
         assert_eq!(numbers, different);
         assert_eq!(numbers.len() as u64 + live.in_flight(), live.tick().members);
         assert!(members.len() > 5_000, "{}", members.len());
+    }
+
+    #[test]
+    fn the_worst_second_and_the_largest_backlog_are_kept() {
+        let mut extremes = Extremes::default();
+        let tick = |second, attempts, waiting| Tick {
+            second,
+            classes: vec![Flow { attempts, ..Flow::default() }],
+            waiting,
+            ..Tick::default()
+        };
+        for (second, attempts, waiting) in
+            [(5, 3, 0), (6, 9, 300), (7, 9, 200), (8, 0, 3), (9, 0, 2), (10, 0, 0)]
+        {
+            extremes.record(&tick(second, attempts, waiting));
+        }
+        assert_eq!(extremes, Extremes { peak: (9, 6), backlog: (300, 6), drained_after: Some(3) });
+        extremes.record(&tick(11, 1, 301));
+        assert_eq!((extremes.backlog, extremes.drained_after), ((301, 11), None));
     }
 
     #[test]
@@ -304,14 +396,14 @@ mod tests {
                 match first {
                     None => {
                         first = Some((second, member.number));
-                        live.failed(member, Some(500));
+                        live.ended(member, Outcome::Failed { retry_after: Some(500) });
                     }
                     Some((at, number)) if member.number == number => {
                         assert_eq!(second, at + 500, "Retry-After is longer than the first interval");
                         assert_eq!(member.state.failures, 1);
                         return;
                     }
-                    Some(_) => live.served(member),
+                    Some(_) => live.ended(member, Outcome::Issued),
                 }
             }
         }

@@ -6,6 +6,7 @@ use std::collections::{BinaryHeap, VecDeque};
 
 use crate::Second;
 use crate::member::State;
+use crate::outcome::Outcome;
 use crate::scenario::{Scenario, scaled};
 use crate::seat::{NOTICES, Times};
 use crate::step::{Answer, Ledger, Tick, answer, shares};
@@ -65,7 +66,10 @@ impl Naive {
         match answer(&self.scenario, now, attempts, self.queue.len() as u64) {
             Answer::Nothing => {
                 let waiting: Vec<_> = self.queue.drain(..).collect();
-                waiting.into_iter().chain(line).for_each(|id| self.fail(id, None));
+                waiting
+                    .into_iter()
+                    .chain(line)
+                    .for_each(|id| self.fail(id, Outcome::Failed { retry_after: None }));
             }
             Answer::Takes { admitted, issued } => {
                 let mut left = shares(&self.ledger.tick, admitted);
@@ -76,14 +80,14 @@ impl Naive {
                         self.members[id].in_queue = true;
                         self.queue.push_back(id);
                     } else {
-                        self.fail(id, Some(self.scenario.ca.retry_after));
+                        self.fail(id, self.scenario.busy());
                     }
                 }
                 for _ in 0..issued {
                     if let Some(id) = self.queue.pop_front() {
                         let state = self.members[id].state;
                         let times = &self.times[usize::from(state.class)];
-                        let state = self.ledger.serve(state, 1, (&self.scenario, times));
+                        let state = self.ledger.ended(state, 1, (&self.scenario, times), Outcome::Issued);
                         self.change(id, state);
                     }
                 }
@@ -150,9 +154,10 @@ impl Naive {
         line
     }
 
-    fn fail(&mut self, id: usize, retry_after: Option<i32>) {
+    fn fail(&mut self, id: usize, outcome: Outcome) {
         let state = self.members[id].state;
-        let state = self.ledger.fail(state, 1, &self.times[usize::from(state.class)], retry_after);
+        let times = &self.times[usize::from(state.class)];
+        let state = self.ledger.ended(state, 1, (&self.scenario, times), outcome);
         self.change(id, state);
     }
 

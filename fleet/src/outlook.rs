@@ -13,8 +13,8 @@ use crate::time::{DAY, moment_text};
 
 /// Periods that the figures show one by one.
 const PERIODS: i32 = 12;
-/// A backlog counts as drained below this share of its maximum.
-const DRAINED: u64 = 100;
+/// A backlog counts as drained when so many times what waits is below its maximum.
+pub(crate) const DRAINED: u64 = 100;
 
 /// The figures of a simulation.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -90,16 +90,18 @@ pub struct Totals {
     pub late: u64,
     /// Certificates that expired before their renewal.
     pub expired: u64,
-    /// Orders that the CA answered with 503.
+    /// Orders that the CA refused because of its load or a limit, with 503 or 429.
     pub refused: u64,
-    /// Orders without an answer.
+    /// Orders that failed otherwise; in the model those without an answer.
     pub failed: u64,
+    /// Orders that were not sent because no worker was free; none in the model.
+    pub not_sent: u64,
 }
 
 impl From<Flow> for Totals {
     fn from(flow: Flow) -> Self {
-        let Flow { attempts: orders, due, on_time, late, expired, refused, failed, .. } = flow;
-        Self { orders, due, issued: flow.served(), on_time, late, expired, refused, failed }
+        let Flow { attempts: orders, due, on_time, late, expired, refused, failed, not_sent, .. } = flow;
+        Self { orders, due, issued: flow.served(), on_time, late, expired, refused, failed, not_sent }
     }
 }
 

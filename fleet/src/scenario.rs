@@ -4,6 +4,7 @@ use crate::Second;
 use crate::class::ClientClass;
 use crate::event::Event;
 use crate::member::{EXPIRED, NEVER, NOT_DUE, State};
+use crate::outcome::Outcome;
 use crate::seat::{Times, hash};
 use crate::time::DAY;
 
@@ -241,8 +242,9 @@ impl Scenario {
         self.events.iter().any(out)
     }
 
-    /// How many orders the CA admits in this second by its limit; none for no limit.
-    pub fn admits(&self, second: Second) -> Option<u64> {
+    /// How many orders the CA admits in this second by its limit, of one of so many nodes that share it evenly; none for
+    /// no limit.
+    pub fn admits(&self, second: Second, nodes: u32) -> Option<u64> {
         let limits = self.events.iter().filter_map(|event| match *event {
             Event::Limit { at, lasts, rate } if at <= second => {
                 let ends = lasts.map(|lasts| at.saturating_add(lasts));
@@ -250,7 +252,15 @@ impl Scenario {
             }
             _ => None,
         });
-        limits.max_by_key(|(at, _)| *at).and_then(|(_, rate)| rate).map(|rate| in_second(rate, second))
+        limits
+            .max_by_key(|(at, _)| *at)
+            .and_then(|(_, rate)| rate)
+            .map(|rate| in_second(rate / u64::from(nodes.max(1)), second))
+    }
+
+    /// What becomes of an order that the CA does not admit.
+    pub const fn busy(&self) -> Outcome {
+        Outcome::Refused { retry_after: Some(self.ca.retry_after) }
     }
 
     /// How many certificates the CA can issue in this second.
@@ -336,10 +346,12 @@ mod tests {
         {
             assert_eq!(scenario.is_out(second), out, "{second}");
         }
-        assert_eq!(scenario.admits(0), None);
-        let two: Vec<_> = (5 * DAY..5 * DAY + 4).map(|second| scenario.admits(second).unwrap()).collect();
+        assert_eq!(scenario.admits(0, 1), None);
+        let two: Vec<_> = (5 * DAY..5 * DAY + 4).map(|second| scenario.admits(second, 1).unwrap()).collect();
         assert_eq!(two, [2, 3, 2, 3], "2.5 a second");
-        assert_eq!(scenario.admits(5 * DAY + 3_600), None);
+        assert_eq!(scenario.admits(5 * DAY + 3_600, 1), None);
+        let of_two = (5 * DAY..5 * DAY + 8).map(|second| scenario.admits(second, 2).unwrap());
+        assert_eq!(of_two.sum::<u64>(), 10, "1.25 a second");
     }
 
     #[test]

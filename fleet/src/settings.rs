@@ -241,6 +241,19 @@ mod tests {
     }
 
     #[test]
+    fn a_class_is_written_as_it_is_read() {
+        for text in [
+            "certbot=4",
+            "cron-midnight=0.5,retry=hot-loop",
+            "ari=1,retry=next-look,retry-after=ignored",
+            "daemon=2,retry=exponential,retry-after=kept",
+        ] {
+            let (class, weight) = class_of(text).unwrap();
+            assert_eq!(class::Weighted(class, weight).to_string(), text);
+        }
+    }
+
+    #[test]
     fn a_wrong_file_is_refused() {
         for (text, part) in [
             ("", "the table [fleet] is missing"),

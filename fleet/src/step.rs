@@ -6,6 +6,7 @@
 
 use crate::Second;
 use crate::member::{EXPIRED, NEVER, NOT_DUE, REVOKED, State};
+use crate::outcome::Outcome;
 use crate::scenario::{Scenario, scaled};
 use crate::seat::Times;
 
@@ -43,10 +44,12 @@ pub struct Flow {
     pub expired: u64,
     /// Certificates for members whose last one had expired.
     pub recovered: u64,
-    /// Attempts that the CA answered with 503 and Retry-After.
+    /// Attempts that the CA refused because of its load or a limit, with 503 or 429.
     pub refused: u64,
-    /// Attempts without an answer, in an outage.
+    /// Attempts that failed otherwise; in the model those of an outage.
     pub failed: u64,
+    /// Attempts that the load generator did not send, because no worker was free; none in the model.
+    pub not_sent: u64,
 }
 
 impl Flow {
@@ -65,6 +68,7 @@ impl Flow {
         self.recovered += other.recovered;
         self.refused += other.refused;
         self.failed += other.failed;
+        self.not_sent += other.not_sent;
     }
 }
 
@@ -126,6 +130,33 @@ impl Ledger {
         true
     }
 
+    /// Members wake that another node drives: taken for served at once if they try. The levels follow, and nothing is
+    /// counted. Returns their state afterwards.
+    pub(crate) fn elsewhere(
+        &mut self,
+        mut state: State,
+        n: u64,
+        (scenario, times): (&Scenario, &Times),
+    ) -> State {
+        let now = self.tick.second;
+        if state.waits() {
+            self.tick.waiting -= n;
+        }
+        if state.attempt > now {
+            state.due = state.due.min(now);
+            state.flags |= EXPIRED;
+            self.tick.down += n;
+            return state;
+        }
+        if state.is(EXPIRED) {
+            self.tick.down -= n;
+        }
+        if state.is(REVOKED) {
+            self.tick.revoked -= n;
+        }
+        state.renewed(scenario.lifetime_at(now), times, now)
+    }
+
     /// Counts a certificate that has expired.
     fn expire(&mut self, state: &mut State, n: u64, now: Second) {
         if state.expiry == NEVER || state.expiry > now || state.is(EXPIRED) {
@@ -146,13 +177,27 @@ impl Ledger {
         self.flow(state).due += n;
     }
 
-    /// The CA issues to them.
-    pub(crate) fn serve(
+    /// The attempts of `n` members ended like this. Returns their state afterwards.
+    pub(crate) fn ended(
         &mut self,
         mut state: State,
         n: u64,
         (scenario, times): (&Scenario, &Times),
+        outcome: Outcome,
     ) -> State {
+        let now = self.tick.second;
+        let count: fn(&mut Flow) -> &mut u64 = match outcome {
+            Outcome::Issued => return self.serve(state, n, (scenario, times)),
+            Outcome::Refused { .. } => |flow: &mut Flow| &mut flow.refused,
+            Outcome::Failed { .. } => |flow: &mut Flow| &mut flow.failed,
+            Outcome::NotSent => |flow: &mut Flow| &mut flow.not_sent,
+        };
+        self.expire(&mut state, n, now);
+        *count(self.flow(&state)) += n;
+        state.failed(times, now, outcome.retry_after())
+    }
+
+    fn serve(&mut self, mut state: State, n: u64, (scenario, times): (&Scenario, &Times)) -> State {
         let now = self.tick.second;
         // A certificate that expires while its renewal is being issued has expired.
         let done = now.saturating_add(self.latency);
@@ -175,24 +220,6 @@ impl Ledger {
         }
         state.renewed(scenario.lifetime_at(now), times, now)
     }
-
-    /// The CA refuses them, or does not answer.
-    pub(crate) fn fail(
-        &mut self,
-        mut state: State,
-        n: u64,
-        times: &Times,
-        retry_after: Option<i32>,
-    ) -> State {
-        let now = self.tick.second;
-        self.expire(&mut state, n, now);
-        let flow = self.flow(&state);
-        match retry_after {
-            Some(_) => flow.refused += n,
-            None => flow.failed += n,
-        }
-        state.failed(times, now, retry_after)
-    }
 }
 
 /// What the CA does with the attempts of a second.
@@ -211,7 +238,7 @@ pub(crate) fn answer(scenario: &Scenario, now: Second, attempts: u64, queued: u6
     }
     let issues = scenario.issues(now);
     let room = scenario.ca.queue.saturating_add(issues).saturating_sub(queued);
-    let admitted = attempts.min(room).min(scenario.admits(now).unwrap_or(u64::MAX));
+    let admitted = attempts.min(room).min(scenario.admits(now, 1).unwrap_or(u64::MAX));
     Answer::Takes { admitted, issued: issues.min(queued + admitted) }
 }
 

@@ -54,7 +54,7 @@ fn fleet(scenario: &Scenario) -> String {
 
 fn answers(scenario: &Scenario, outlook: &Outlook) -> Vec<(&'static str, String)> {
     let demand = &outlook.demand;
-    let Totals { orders, due, issued, on_time, late, expired, refused, failed } = outlook.total;
+    let Totals { orders, due, issued, on_time, late, expired, refused, failed, .. } = outlook.total;
     let mut answers = vec![
         (
             "demand",
@@ -150,7 +150,7 @@ fn window(window: &Window) -> String {
 
 fn periods(outlook: &Outlook) -> Vec<Vec<String>> {
     let head =
-        ["from", "orders/s", "worst second", "issued/s", "503", "no answer", "late", "expired", "backlog"];
+        ["from", "orders/s", "worst second", "issued/s", "refused", "failed", "late", "expired", "backlog"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     rows.extend(outlook.periods.iter().map(|period| {
         let per_second = |number: u64| rate(number as f64 / f64::from(period.seconds.max(1)));
@@ -175,8 +175,8 @@ fn classes(outlook: &Outlook) -> Vec<Vec<String>> {
         "orders",
         "worst second",
         "issued",
-        "503",
-        "no answer",
+        "refused",
+        "failed",
         "late",
         "expired",
         "next try after a 503",
@@ -201,11 +201,21 @@ fn classes(outlook: &Outlook) -> Vec<Vec<String>> {
 
 /// What became of the orders of each class, as a table with a row for each.
 pub fn by_class(classes: &[(ClientClass, Totals)]) -> String {
-    let head = ["class", "orders", "issued", "503", "no answer", "late", "expired", "next try after a 503"];
+    let head = [
+        "class",
+        "orders",
+        "issued",
+        "refused",
+        "failed",
+        "not sent",
+        "late",
+        "expired",
+        "next try after a 503",
+    ];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     rows.extend(classes.iter().map(|(class, totals)| {
-        let Totals { orders, issued, late, expired, refused, failed, .. } = *totals;
-        let counts = [orders, issued, refused, failed, late, expired].map(count);
+        let Totals { orders, issued, late, expired, refused, failed, not_sent, .. } = *totals;
+        let counts = [orders, issued, refused, failed, not_sent, late, expired].map(count);
         [vec![class.name.to_owned()], counts.to_vec(), vec![class.after_503()]].concat()
     }));
     table(&rows)
@@ -246,10 +256,16 @@ pub fn count(number: u64) -> String {
 }
 
 fn rate(per_second: f64) -> String {
-    if per_second >= 100.0 { count(per_second.round() as u64) } else { format!("{per_second:.2}") }
+    match per_second {
+        // Of small fleets: two significant digits.
+        rate if rate > 0.0 && rate < 0.01 => format!("{rate:.0$}", (1.0 - rate.log10().floor()) as usize),
+        rate if rate < 100.0 => format!("{rate:.2}"),
+        rate => count(rate.round() as u64),
+    }
 }
 
-fn times(ratio: f64) -> String {
+/// How many times a mean: `3.4`, `1,234`.
+pub fn times(ratio: f64) -> String {
     if ratio >= 10.0 { count(ratio.round() as u64) } else { format!("{ratio:.1}") }
 }
 
@@ -261,6 +277,7 @@ mod tests {
     fn numbers_are_written_for_people() {
         assert_eq!([0, 12, 1_234, 1_234_567].map(count), ["0", "12", "1,234", "1,234,567"]);
         assert_eq!([0.0, 1.234, 99.5, 1_234.5].map(rate), ["0.00", "1.23", "99.50", "1,235"]);
+        assert_eq!([0.009_96, 0.000_123].map(rate), ["0.0100", "0.00012"]);
     }
 
     #[test]

@@ -337,6 +337,9 @@ pub enum Load {
     },
 }
 
+/// The name of the executor [`Load::Fleet`].
+pub const FLEET: &str = "fleet";
+
 /// For people: `50 chains/s, at most 1000 workers, 2 stages`.
 impl fmt::Display for Load {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -310,7 +310,7 @@ impl Conductor {
         let wanted = state.workers(now);
         let count = if state.keeps_rate { part.workers_cap(wanted) } else { part.of(wanted) };
         gauges.set_workers_target(count.into());
-        gauges.set_rate_target(state.rate(now).map(|rate| part.rate(state.unit, rate)));
+        gauges.set_rate_target(state.rate_of(part, now));
         permit.set_registration(part.registration());
         let keeps = if state.runs(now) { count } else { 0 };
         workers.send_if_modified(|workers| std::mem::replace(workers, keeps) != keeps);
@@ -367,6 +367,7 @@ mod tests {
     use crate::membership::SessionMembership;
     use crate::pace::Ramp;
     use crate::picker::LiveWeights;
+    use crate::share::MemberShare;
 
     /// As on a busy machine with many scenarios.
     #[tokio::test(start_paused = true)]
@@ -394,6 +395,7 @@ mod tests {
                 paused_at: Some(0),
                 workers_cap: 1,
                 registration: 0,
+                members: MemberShare::default(),
                 of_all: None,
             };
             let channels = ScenarioChannels {

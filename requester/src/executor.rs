@@ -27,6 +27,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use wec_acme::Clock;
+use wec_fleet::Outcome;
 use wec_record::plan::{self, RateUnit, Stage};
 use wec_startup::Stop;
 
@@ -88,9 +89,10 @@ pub trait Executor: fmt::Debug + Send + Sync {
         None
     }
 
-    /// Whether its fleet takes events during the run.
-    fn takes_events(&self) -> bool {
-        false
+    /// The fleet that it drives. Its rate is the speed of the fleet's clock: each node of a session has the whole of it,
+    /// and they divide the fleet's members.
+    fn fleet(&self) -> Option<&FleetDrive> {
+        None
     }
 
     /// The unit of that rate.
@@ -299,14 +301,14 @@ pub trait VirtualUser: Send + 'static {
     /// closed one. After `cut` is cancelled it must end soon, with the results so far.
     fn iterate<'a>(&'a mut self, due: Option<u64>, cut: &'a CancellationToken) -> BoxFuture<'a, Iterated>;
 
-    /// Runs one iteration for the member of a fleet with this number.
+    /// Renews the certificate of the member of a fleet with this number. A user without members does nothing.
     fn renew<'a>(
         &'a mut self,
         _member: u32,
-        due: Option<u64>,
-        cut: &'a CancellationToken,
-    ) -> BoxFuture<'a, Iterated> {
-        self.iterate(due, cut)
+        _due: Option<u64>,
+        _cut: &'a CancellationToken,
+    ) -> BoxFuture<'a, Renewal> {
+        Box::pin(async { Renewal::NOTHING_RAN })
     }
 }
 
@@ -340,6 +342,20 @@ pub enum Iterated {
     },
     /// No chain could run: limits were reached, or all objects are in use.
     Idle,
+}
+
+/// How the renewal of a fleet's member ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Renewal {
+    /// For the executor.
+    pub iterated: Iterated,
+    /// For the member; none if it was interrupted at the end of the run.
+    pub outcome: Option<Outcome>,
+}
+
+impl Renewal {
+    /// No chain could run.
+    pub(crate) const NOTHING_RAN: Self = Self { iterated: Iterated::Idle, outcome: Some(Outcome::NotSent) };
 }
 
 impl Iterated {

@@ -1,7 +1,9 @@
-//! What a chain's result means for its worker: continue, or back off.
+//! What a chain's result means for its worker: continue, or back off; and for the client of a fleet: whether it has a
+//! certificate.
 
 use std::time::Duration;
 
+use wec_fleet::Outcome;
 use wec_record::{Chain, ChainResult, FailureClass};
 
 use crate::executor::Iterated;
@@ -30,6 +32,30 @@ pub(crate) fn iterated(result: &ChainResult) -> Iterated {
     let ours = matches!(class, FailureClass::Internal | FailureClass::Local);
     let answered = !ours && result.requests.iter().any(|request| request.status != 0);
     Iterated::Failed { requests, answered, asked }
+}
+
+/// What a chain's result means for the client of a fleet that ran it; none if it was interrupted at the end of the run.
+pub(crate) fn outcome(result: &ChainResult) -> Option<Outcome> {
+    if result.is_cut_off() {
+        return None;
+    }
+    // With `stop_before` an order without a certificate is all that is wanted.
+    if result.issued || (result.successful && !result.abandoned) {
+        return Some(Outcome::Issued);
+    }
+    let sent = result.requests.iter().any(|request| request.status != 0);
+    if result.class == Some(FailureClass::Local) && !sent {
+        return Some(Outcome::NotSent);
+    }
+    // Only of the answer that failed: one without a failure may have it for the next poll.
+    let last = result.requests.last().filter(|last| last.class.is_some());
+    let seconds =
+        |nanoseconds: u64| i32::try_from(nanoseconds.div_ceil(1_000_000_000)).unwrap_or(i32::MAX / 4);
+    let retry_after = last.and_then(|last| last.retry_after).map(seconds);
+    Some(match result.status {
+        429 | 503 => Outcome::Refused { retry_after },
+        _ => Outcome::Failed { retry_after },
+    })
 }
 
 /// Whether the CA would also refuse the next chain, because of the client and not because of the request.
@@ -155,5 +181,43 @@ mod tests {
         assert_eq!(iterated(&result), Iterated::Answered { requests: 1 });
         let rests = ChainResult { rests: true, ..failed(FailureClass::RateLimited, &[429], Some(3600)) };
         assert_eq!(iterated(&rests), Iterated::Answered { requests: 1 });
+    }
+
+    #[test]
+    fn a_client_has_a_certificate_only_if_the_ca_issued_one() {
+        use FailureClass::*;
+        let issued = ChainResult { successful: true, issued: true, ..ChainResult::default() };
+        let abandoned = ChainResult { successful: true, abandoned: true, ..ChainResult::default() };
+        let ready = ChainResult { successful: true, ..ChainResult::default() };
+        let none = Outcome::Failed { retry_after: None };
+        for (result, expected) in [(issued, Outcome::Issued), (ready, Outcome::Issued), (abandoned, none)] {
+            assert_eq!(outcome(&result), Some(expected), "{result:?}");
+        }
+        let refused = |retry_after| Outcome::Refused { retry_after };
+        let other = |retry_after| Outcome::Failed { retry_after };
+        for (class, statuses, status, retry_after, expected) in [
+            (ServerError, &[200, 503][..], 503, Some(60), refused(Some(60))),
+            (ServerError, &[503], 503, None, refused(None)),
+            (RateLimited, &[429], 429, Some(7), refused(Some(7))),
+            (RateLimited, &[429], 429, None, refused(None)),
+            (ServerError, &[500], 500, Some(5), other(Some(5))),
+            (Problem, &[403], 403, None, other(None)),
+            // The Retry-After of a poll does not apply to the next order.
+            (Validation, &[201, 200], 0, Some(5), other(None)),
+            (WrongCertificate, &[200], 0, None, other(None)),
+            (Timeout, &[0], 0, None, other(None)),
+            (Local, &[201, 0], 0, None, other(None)),
+            (Local, &[0], 0, None, Outcome::NotSent),
+        ] {
+            let result = ChainResult { status, ..failed(class, statuses, retry_after) };
+            assert_eq!(outcome(&result), Some(expected), "{class} {statuses:?}");
+        }
+        let rests = ChainResult { rests: true, status: 429, ..failed(RateLimited, &[429], Some(3_600)) };
+        assert_eq!(
+            outcome(&rests),
+            Some(refused(Some(3_600))),
+            "its account rests, and it has no certificate"
+        );
+        assert_eq!(outcome(&failed(Interrupted, &[200, 0], None)), None);
     }
 }

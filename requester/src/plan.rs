@@ -153,7 +153,7 @@ impl Plan {
                 scheduled: !load.stages().is_empty(),
                 stages: stage_points(scenario),
                 iterations: load.iterations(),
-                events: load.takes_events().then(Vec::new),
+                events: load.fleet().is_some().then(Vec::new),
                 waits: scenario.after.is_some(),
             };
             (scenario.name.clone(), target)

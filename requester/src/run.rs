@@ -40,6 +40,7 @@ use crate::picker::{LiveWeights, allows};
 use crate::plan::Plan;
 use crate::saturation::{Sampler, Watch};
 use crate::scenario::Scenario;
+use crate::share::MemberShare;
 
 /// What a requester uses; the caller closes it after the run.
 #[derive(Clone)]
@@ -368,8 +369,15 @@ fn channels_of(scenario: &Scenario, parts: &Parts, right: SendRight, stop: &Stop
     let others = nodes.iter().filter(other).count() as u32;
     let workers_cap = cap.div_ceil(others + 1);
     let ramp = Ramp::constant(0.0);
-    let waiting =
-        ArrivalSchedule { ramp, origin: 0, paused_at: Some(0), workers_cap, registration: 0, of_all: None };
+    let waiting = ArrivalSchedule {
+        ramp,
+        origin: 0,
+        paused_at: Some(0),
+        workers_cap,
+        registration: 0,
+        members: MemberShare::default(),
+        of_all: None,
+    };
     ScenarioChannels {
         workers: watch::Sender::new(0),
         schedule: watch::Sender::new(Arc::new(waiting)),

@@ -2,6 +2,7 @@
 //! (`wec_board::Shares`).
 
 use wec_board::{LoadUnit, Shares, Standing};
+use wec_fleet::seat::hash;
 
 use crate::pace::Ramp;
 
@@ -13,6 +14,36 @@ pub(crate) struct Share {
     shares: Shares,
     /// The part of each node's strength that this scenario may use: all scenarios of the session share it.
     strength: f64,
+}
+
+/// Which members of a fleet a node has: each member is of the node whose hash with its number is the largest. When a
+/// node joins or leaves, only members that it gets or had change their node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct MemberShare {
+    /// The hash of this node; none if it has no members.
+    own: Option<u64>,
+    others: Vec<u64>,
+    /// From when on it has them, nanoseconds of the clock: what was due before belonged to others.
+    since: i64,
+}
+
+impl MemberShare {
+    /// Number of nodes that share the members.
+    pub(crate) fn nodes(&self) -> u32 {
+        u32::try_from(self.others.len()).unwrap_or(u32::MAX).saturating_add(1)
+    }
+
+    /// Whether this node has the member with this number, for an attempt that is due at this moment of the clock.
+    pub(crate) fn has(&self, number: u32, due: u64) -> bool {
+        let Some(own) = self.own else { return false };
+        let wins = |other: &u64| hash(*other, number.into()) < hash(own, number.into());
+        i64::try_from(due).unwrap_or(i64::MAX) >= self.since && self.others.iter().all(wins)
+    }
+}
+
+/// The hash of a node's id, the same in each process.
+fn hash_of(node: &str) -> u64 {
+    node.bytes().fold(0, |hashed, byte| hash(hashed, byte.into()))
 }
 
 /// A node's part of the load now.
@@ -63,6 +94,16 @@ impl Share {
     /// This node's part of a rate over time.
     pub(crate) fn ramp(&self, unit: LoadUnit, ramp: &Ramp) -> Ramp {
         ramp.capped(self.shares.most(unit) * self.strength).mapped(|rate| self.rate(unit, rate))
+    }
+
+    /// The members of a fleet that this node has from this moment of the clock on.
+    pub(crate) fn members(&self, since: i64) -> MemberShare {
+        let others = self.shares.nodes.keys().filter(|node| **node != self.node);
+        MemberShare {
+            own: Some(hash_of(&self.node)),
+            others: others.map(|node| hash_of(node)).collect(),
+            since,
+        }
     }
 
     /// The registration and the epoch, and whether others wait until they are acknowledged.
@@ -166,6 +207,26 @@ pub(crate) mod tests {
         ] {
             assert_eq!(parts(target, others), expected, "{target} beside {others}");
         }
+    }
+
+    #[test]
+    fn each_member_has_one_node_and_only_the_members_of_a_node_move_when_it_leaves() {
+        let owner = |ids: &[&str], number: u32| {
+            let of: Vec<_> =
+                ids.iter().filter(|id| among(id, ids).members(0).has(number, 5)).copied().collect();
+            assert_eq!(of.len(), 1, "{number} of {ids:?}");
+            of[0].to_owned()
+        };
+        let mut counts = std::collections::BTreeMap::<String, u32>::new();
+        for number in 1..=3_000 {
+            let before = owner(&["a", "b", "c"], number);
+            let after = owner(&["a", "c"], number);
+            assert!(before == "b" || before == after, "{number}: {before} to {after}");
+            *counts.entry(before).or_default() += 1;
+        }
+        assert!(counts.values().all(|count| (900..1_100).contains(count)), "{counts:?}");
+        assert_eq!([4, 5].map(|due| among("a", &["a"]).members(5).has(1, due)), [false, true]);
+        assert!(!MemberShare::default().has(1, 5));
     }
 
     fn of(registration: i64) -> Standing {

@@ -8,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 use wec_delivery::Sink;
 use wec_record::{Chain, ChainResult, FailureClass};
 
-use crate::executor::{BoxFuture, Gauges, Iterated, VirtualUser, Workforce};
-use crate::judgement::iterated;
+use crate::executor::{BoxFuture, Gauges, Iterated, Renewal, VirtualUser, Workforce};
+use crate::judgement::{iterated, outcome};
 use crate::picker::{LiveWeights, pick};
 use crate::saturation::Responses;
 
@@ -64,22 +64,17 @@ impl VirtualUser for User {
                 return Iterated::Idle;
             };
             let result = wec_chains::run(chain, &self.context, &mut self.rng, due, cut).await;
-            self.ended(result)
+            self.ended(result).iterated
         })
     }
 
-    /// Renews the member's own certificate, unless the scenario has chains beside refresh: then its members have
-    /// neither names nor accounts.
+    /// Renews the member's own certificate.
     fn renew<'a>(
         &'a mut self,
         member: u32,
         due: Option<u64>,
         cut: &'a CancellationToken,
-    ) -> BoxFuture<'a, Iterated> {
-        let weights = self.weights.now();
-        if weights.iter().any(|(chain, weight)| (weight > 0.0) != (chain == Chain::Refresh)) {
-            return self.iterate(due, cut);
-        }
+    ) -> BoxFuture<'a, Renewal> {
         Box::pin(async move {
             let member = wec_chains::Member(member);
             let result = wec_chains::renew(member, &self.context, &mut self.rng, due, cut).await;
@@ -90,15 +85,15 @@ impl VirtualUser for User {
 
 impl User {
     /// Passes on the result. There is none if another worker has claimed the object that the picker saw.
-    fn ended(&self, result: Option<ChainResult>) -> Iterated {
-        let Some(mut result) = result else { return Iterated::Idle };
+    fn ended(&self, result: Option<ChainResult>) -> Renewal {
+        let Some(mut result) = result else { return Renewal::NOTHING_RAN };
         result.worker = self.number;
         let answered = result.requests.iter().filter(|request| request.status != 0);
         self.responses.record(answered.map(wec_record::RequestResult::service_time));
-        let iterated = iterated(&result);
+        let renewal = Renewal { iterated: iterated(&result), outcome: outcome(&result) };
         self.gauges.count_local(local_refusals(&result));
         self.sink.push(result);
-        iterated
+        renewal
     }
 }
 

@@ -6,6 +6,7 @@ mod observed;
 mod plan;
 mod settings;
 
+pub(crate) use observed::Observer;
 use wec_startup::{Exit, Stop};
 
 /// Options of `wec fleet`.

@@ -29,6 +29,7 @@ use wec_requester::{
 use wec_startup::{Exit, Stop, TextStyle, node_name, say, told};
 use wec_store::{ChallengeWriter, MemoryChallenges};
 
+use crate::fleet::Observer;
 use crate::junit::{self, TestRun};
 use crate::kept_page::{KeptPage, write_index_of};
 use crate::output::{OutputOptions, Page};
@@ -55,9 +56,10 @@ pub(crate) struct Here {
     pub(crate) when_limited: &'static str,
 }
 
-/// Runs it, shows it, and returns its exit code.
+/// Runs it, shows it, and returns its exit code. The figures of its fleets are in the log.
 pub(crate) async fn run(here: Here, stop: Stop) -> anyhow::Result<Exit> {
-    run_controlled(here, &mut (), stop).await
+    let mut observer = Observer::of(&here.plan);
+    run_controlled(here, &mut observer, stop).await
 }
 
 /// The same, with something that controls the run.

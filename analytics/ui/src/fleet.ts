@@ -21,6 +21,16 @@ const CHARTS: readonly { id: string; title: string; unit: string; lines: Lines }
     ],
   },
   {
+    id: "fleet-unserved",
+    title: "Orders of the fleet without a certificate",
+    unit: "per second",
+    lines: [
+      { name: "refused with 429 or 503", colour: "bad", series: "refused_total" },
+      { name: "failed otherwise", colour: "chains", series: "failed_total" },
+      { name: "not sent", colour: "requests", dash: DASHED, series: "not_sent_total" },
+    ],
+  },
+  {
     id: "fleet-backlog",
     title: "Backlog of the fleet",
     unit: "renewals that wait, and sites that are down",
@@ -31,7 +41,7 @@ const CHARTS: readonly { id: string; title: string; unit: string; lines: Lines }
   },
 ];
 
-/** The class in the name of a series of orders that got a Retry-After. */
+/** The class in the name of a series of orders that the CA refused. */
 const REFUSED = /^refused_total\{class="([^"]+)"\}$/;
 
 /** Demand beside service, the backlog, and which classes were refused; nothing without a fleet. */
@@ -58,8 +68,8 @@ export function fleetCharts(series: readonly ObservedSeries[]): Chart[] {
     ),
     ...chart(
       "fleet-refused",
-      "Orders answered with a Retry-After",
-      "per second, by class of clients; 503 when the CA is busy",
+      "Orders refused with 429 or 503",
+      "per second, by class of clients",
       refused.map(({ name, one }, place) => ({ name, colour: `class-${place % 6}`, ...CLASS_DASHES[place % 6], y: lineOf(one) })),
     ),
   ];

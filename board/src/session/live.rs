@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
+use wec_fleet::MAX_SPEED;
 use wec_record::plan::{MAX_RATE, MAX_WORKERS};
 use wec_record::{MarkValue, MarkWhat, MarkedWeight};
 
@@ -257,6 +258,9 @@ impl Target {
         scenario: &str,
         active_ns: u64,
     ) -> Result<Option<(MarkValue, MarkValue)>, BoardError> {
+        if let Some(refused) = self.refuses(to, scenario) {
+            return Err(refused);
+        }
         let (from, to) = match to {
             ChangeTo::Workers(workers) => {
                 // For a scenario with a rate the number of workers is only a cap, and stages are of the rate.
@@ -268,9 +272,8 @@ impl Target {
             }
             ChangeTo::Rate(rate) => {
                 let held = self.end_stages(by, active_ns);
-                let Some(before) = self.rate.replace(*rate) else {
-                    return Err(BoardError::NoRate { scenario: scenario.to_owned() });
-                };
+                // Without a rate it was refused.
+                let before = self.rate.replace(*rate).unwrap_or_default();
                 let from = held.map_or(before, |held| (held.value * 100.0).round() / 100.0);
                 let values = (MarkValue::Rate(from), MarkValue::Rate(*rate));
                 return Ok((before != *rate || went_on(held)).then_some(values));
@@ -292,21 +295,29 @@ impl Target {
                 (from, to)
             }
             ChangeTo::Event(event) => {
-                let Some(events) = &mut self.events else {
-                    return Err(BoardError::NoFleet { scenario: scenario.to_owned() });
-                };
-                if events.len() >= MOST_EVENTS {
-                    return Err(BoardError::TooManyEvents {
-                        scenario: scenario.to_owned(),
-                        most: MOST_EVENTS,
-                    });
-                }
-                events.push(event.clone());
+                self.events.get_or_insert_default().push(event.clone());
                 (MarkValue::default(), MarkValue::Text(event.clone()))
             }
             ChangeTo::Limit(..) | ChangeTo::State(_) => return Ok(None),
         };
         Ok((from != to).then_some((from, to)))
+    }
+
+    /// Why this target cannot have the change; none if it can.
+    pub fn refuses(&self, to: &ChangeTo, scenario: &str) -> Option<BoardError> {
+        let scenario = scenario.to_owned();
+        match (to, &self.events) {
+            (ChangeTo::Rate(_), _) if self.rate.is_none() => Some(BoardError::NoRate { scenario }),
+            (ChangeTo::Rate(speed), Some(_)) if *speed > MAX_SPEED => {
+                Some(BoardError::TooFast { scenario, speed: *speed, most: MAX_SPEED })
+            }
+            (ChangeTo::Weights(_), Some(_)) => Some(BoardError::OnlyRenews { scenario }),
+            (ChangeTo::Event(_), None) => Some(BoardError::NoFleet { scenario }),
+            (ChangeTo::Event(_), Some(events)) if events.len() >= MOST_EVENTS => {
+                Some(BoardError::TooManyEvents { scenario, most: MOST_EVENTS })
+            }
+            _ => None,
+        }
     }
 
     /// Ends the stages, because a person changes the value that they set. Returns their value, if they set it.
@@ -373,7 +384,8 @@ mod tests {
                 let to = row.sample(target).expect("a value of a scenario");
                 let mut after = target.clone();
                 match after.change(By::Page, &to, "a", 50) {
-                    Err(_) => assert!(target.rate.is_none(), "{}", row.key),
+                    // A fleet has no weights to change.
+                    Err(_) => assert!(target.rate.is_none() || row.key == "weights", "{}", row.key),
                     Ok(values) => {
                         assert!(values.is_some() && after != *target, "{} has no effect", row.key);
                         assert_eq!(after.scheduled, row.key != set_by_stages, "{}", row.key);
@@ -386,6 +398,24 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn the_speed_of_a_fleet_has_a_bound_and_its_clients_only_renew() {
+        let fleet = Target { rate: Some(50.0), events: Some(Vec::new()), ..Target::default() };
+        let renews = ChangeTo::Weights(BTreeMap::from([("certificate".to_owned(), 1.0)]));
+        for (to, error) in [
+            (ChangeTo::Rate(86_400.0), None),
+            (ChangeTo::Rate(86_401.0), Some("86401 is not a speed of the fleet of scenario \"a\"")),
+            (renews, Some("scenario \"a\" drives a fleet, whose clients only renew")),
+        ] {
+            let said = fleet.clone().change(By::Page, &to, "a", 50).err().map(|error| error.to_string());
+            let expected = error.unwrap_or_default();
+            assert!(
+                said.is_some() == error.is_some() && said.unwrap_or_default().contains(expected),
+                "{to:?}"
+            );
         }
     }
 }

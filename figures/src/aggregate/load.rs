@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use wec_record::plan::FLEET;
 use wec_record::{Limit, LimitCause, LimitKind, LoadSample, ScenarioSample};
 
 use super::figures::rounded;
@@ -167,9 +168,13 @@ impl Loads {
             let recent = |node: &&Node| latest_unix_ns.saturating_sub(node.at_unix_ns) < RECENT_NS;
             let samples = self.nodes.values().filter(recent).filter_map(|node| node.scenarios.get(name));
             let of_all = samples.clone().filter_map(|sample| sample.rate_target_of_all).reduce(f64::max);
+            let speeds = samples.clone().filter_map(|sample| sample.rate_target);
             let parts: f64 = samples.filter_map(|sample| sample.rate_target).sum();
             if let Some(of_all) = of_all {
                 figures.rate_target = Some(of_all);
+            } else if figures.executor == FLEET {
+                // Each node has the whole speed.
+                figures.rate_target = speeds.reduce(f64::max);
             }
             let missing = of_all.map_or(0.0, |of_all| rounded((of_all - parts).max(0.0), 1e3));
             figures.rate_missing = figures.rate_target.map(|_| missing);

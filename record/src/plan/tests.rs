@@ -25,6 +25,17 @@ fn plan_of(header: &str) -> Plan {
 }
 
 #[test]
+fn a_long_time_is_written_in_days() {
+    for (seconds, text) in
+        [(90, "1m 30s"), (29 * 86_400, "29days"), (90 * 86_400, "90days"), (7_776_061, "90days 1m 1s")]
+    {
+        let time = Time(Duration::from_secs(seconds));
+        assert_eq!(time.to_string(), text);
+        assert_eq!(text.parse(), Ok(time));
+    }
+}
+
+#[test]
 fn reads_the_plan_of_a_log_that_was_written_before_plans_were_typed() {
     let plan = plan_of(EARLIER);
     assert_eq!(

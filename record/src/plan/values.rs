@@ -16,7 +16,17 @@ pub struct Time(pub Duration);
 
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        humantime::format_duration(self.0).fmt(f)
+        const DAY: u64 = 86_400;
+        let days = self.0.as_secs() / DAY;
+        // Its months have no whole number of days.
+        if days < 30 {
+            return humantime::format_duration(self.0).fmt(f);
+        }
+        write!(f, "{days}days")?;
+        match self.0 - Duration::from_secs(days * DAY) {
+            Duration::ZERO => Ok(()),
+            rest => write!(f, " {}", humantime::format_duration(rest)),
+        }
     }
 }
 

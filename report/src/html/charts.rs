@@ -44,11 +44,12 @@ const FLEET: &[FleetChart] = &[
         &[("waiting", "waiting", "l1 k-doubt"), ("sites down", "sites_down", "l2 k-bad")],
     ),
     (
-        "Orders of the fleet that failed",
+        "Orders of the fleet without a certificate",
         "per second",
         &[
-            ("with a Retry-After, as 503", "refused_total", "l1 k-bad"),
-            ("otherwise", "failed_total", "l2 k-doubt"),
+            ("refused with 429 or 503", "refused_total", "l1 k-bad"),
+            ("failed otherwise", "failed_total", "l2 k-doubt"),
+            ("not sent", "not_sent_total", "l3 k-target"),
         ],
     ),
 ];

@@ -13,11 +13,12 @@ use super::tables::{begin, end};
 use super::text::Text;
 
 /// Figures of each class, with their series and the heads of their columns.
-const OF_CLASS: [(&str, &str); 6] = [
+const OF_CLASS: [(&str, &str); 7] = [
     ("orders", "orders"),
     ("issued", "issued"),
-    ("refused", "503"),
-    ("failed", "no answer"),
+    ("refused", "refused"),
+    ("failed", "failed"),
+    ("not_sent", "not sent"),
     ("late", "late"),
     ("expired", "expired"),
 ];
@@ -58,17 +59,36 @@ fn paragraph(last: &BTreeMap<String, f64>, observed: &[ObservedSeries]) -> Strin
     );
     let (refused, failed) = (value("refused_total"), value("failed_total"));
     if refused + failed > 0 {
+        _ = write!(text, " The CA refused {refused} with 429 or 503, and {failed} failed otherwise.");
+    }
+    match value("not_sent_total") {
+        0 => {}
+        unsent => _ = write!(text, " {unsent} were not sent, because no worker was free."),
+    }
+    let peak = value("worst_second_orders");
+    if peak > 0 {
+        let mean = value("orders_total") as f64 / value("clock_seconds").max(1) as f64;
         _ = write!(
             text,
-            " {refused} were answered with a Retry-After, as with 503, and {failed} failed otherwise."
+            " In the worst second of the fleet's clock {} began, {:.1} times the mean.",
+            counted(peak, "order", "orders"),
+            peak as f64 / mean
         );
+    }
+    let waited = value("largest_backlog").max(most("waiting"));
+    _ = write!(text, " At most {} waited at the same time", counted(waited, "renewal", "renewals"));
+    if waited > 0 && last.contains_key("largest_backlog") {
+        _ = write!(text, ", {} s after the begin", value("largest_backlog_after_seconds"));
+        match last.get("backlog_drained_after_seconds") {
+            Some(seconds) => _ = write!(text, " and drained {seconds} s later"),
+            None => text.push_str(" and not drained at the end"),
+        }
     }
     _ = write!(
         text,
-        " At most {} waited at the same time, {} at the end; {} were served late.",
-        counted(most("waiting"), "renewal", "renewals"),
+        "; {} waited at the end, and {} were served late.",
         value("waiting"),
-        value("late_total"),
+        value("late_total")
     );
     match value("expired_total") {
         0 => text.push_str(" No certificate expired."),
@@ -125,12 +145,20 @@ mod tests {
                 ("issued_total", 45.0),
                 ("due_total", 48.0),
                 ("refused_total", 4.0),
+                ("not_sent_total", 3.0),
                 ("expired_total", expired),
                 ("orders_total{class=\"ari\"}", orders - 1.0),
                 ("refused_total{class=\"ari\"}", 4.0),
                 ("orders_total{class=\"certbot\"}", 1.0),
             ];
-            let gauges = [("waiting", waiting), ("sites_down", expired)];
+            let gauges = [
+                ("waiting", waiting),
+                ("sites_down", expired),
+                ("clock_seconds", 100.0),
+                ("worst_second_orders", 5.0),
+                ("largest_backlog", 27.0),
+                ("largest_backlog_after_seconds", 30.0),
+            ];
             let owned = |values: &[(&str, f64)]| {
                 values.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect()
             };
@@ -151,9 +179,10 @@ mod tests {
         let last = aggregate.observed_last(FLEET_SOURCE);
         assert_eq!(
             paragraph(&last, &aggregate.observed()),
-            "The clients began 50 orders (51 were planned) and got 45 certificates; 48 renewals became due. 4 were answered \
-             with a Retry-After, as with 503, and 0 failed otherwise. At most 25 renewals waited at the same time, 3 at the \
-             end; 0 were served late. 2 certificates expired before the renewal: at most 2 sites were down at the same \
+            "The clients began 50 orders (51 were planned) and got 45 certificates; 48 renewals became due. The CA \
+             refused 4 with 429 or 503, and 0 failed otherwise. 3 were not sent, because no worker was free. In the worst \
+             second of the fleet's clock 5 orders began, 10.0 times the mean. At most 27 renewals waited at the same time, \
+             30 s after the begin and not drained at the end; 3 waited at the end, and 0 were served late. 2 certificates expired before the renewal: at most 2 sites were down at the same \
              time, 2 at the end."
         );
         let mut table = String::new();

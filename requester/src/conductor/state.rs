@@ -9,7 +9,7 @@ use wec_record::plan::RateUnit;
 use crate::executor::ArrivalSchedule;
 use crate::pace::Ramp;
 use crate::scenario::Scenario;
-use crate::share::NodePart;
+use crate::share::{MemberShare, NodePart};
 
 /// Interval of updates of a number of workers on a ramp.
 const STEP: Duration = Duration::from_millis(50);
@@ -25,6 +25,8 @@ pub(super) struct ScenarioState {
     ramp: Ramp,
     /// Whether `ramp` is of a rate.
     pub(super) keeps_rate: bool,
+    /// Whether the nodes divide that rate, or the members of the [fleet](crate::executor::Executor::fleet).
+    divides: bool,
     /// The unit of the load.
     pub(super) unit: LoadUnit,
     /// The largest number of workers, for executors with a rate.
@@ -48,6 +50,9 @@ pub(super) struct ScenarioState {
     /// The start of each stage and its target.
     stages: Vec<(Duration, f64)>,
     announced: usize,
+    /// Since when this node has members of a fleet, nanoseconds of the clock: since it became ready, or since it last had
+    /// nothing.
+    has_members: i64,
     /// This node's part of `ramp` at each time.
     local: Option<Followed>,
     /// `ramp` at each time since this node was ready.
@@ -90,6 +95,7 @@ impl ScenarioState {
         Self {
             stages: stages.collect(),
             keeps_rate: rate.is_some(),
+            divides: load.fleet().is_none(),
             unit: unit_of(load.rate_unit()),
             cap: load.workers().at(Duration::ZERO) as u32,
             ramp: rate.unwrap_or_else(|| load.workers()),
@@ -98,6 +104,7 @@ impl ScenarioState {
             follows: scenario.after.is_some(),
             clock_unix_ns,
             ready: signed(ready_unix_ns, clock_unix_ns),
+            has_members: signed(ready_unix_ns, clock_unix_ns),
             origin: None,
             paused_at: None,
             scheduled: !load.stages().is_empty(),
@@ -177,10 +184,19 @@ impl ScenarioState {
         self.keeps_rate.then(|| self.active(now).map_or(0.0, |active| self.ramp.at(active)))
     }
 
-    /// Its target now, as the other scenarios of the session see it: a rate per second, or workers. A target that moves
-    /// is read off in steps, because each change of it wakes all scenarios.
+    /// This node's part of [`rate`](Self::rate).
+    pub(super) fn rate_of(&self, part: NodePart<'_>, now: u64) -> Option<f64> {
+        let rate = self.rate(now)?;
+        Some(match part {
+            NodePart::Share(_) if !self.divides => rate,
+            part => part.rate(self.unit, rate),
+        })
+    }
+
+    /// Its target now, as the other scenarios of the session see it: a rate per second, or workers; 0 if it is not
+    /// divided. A target that moves is read off in steps, because each change of it wakes all scenarios.
     pub(super) fn demand(&self, now: u64) -> f64 {
-        let Some(active) = self.active(now).filter(|_| self.runs(now)) else { return 0.0 };
+        let Some(active) = self.active(now).filter(|_| self.divides && self.runs(now)) else { return 0.0 };
         let past_step = active.as_nanos() % LOOK.as_nanos();
         let moves = active < self.ramp.end();
         let past_step = if moves { Duration::from_nanos(past_step as u64) } else { Duration::ZERO };
@@ -196,6 +212,9 @@ impl ScenarioState {
     pub(super) fn schedule(&mut self, part: NodePart<'_>, now: u64) -> Option<ArrivalSchedule> {
         if !self.keeps_rate || (self.local.is_none() && matches!(part, NodePart::Nothing { .. })) {
             return None;
+        }
+        if !self.divides {
+            return self.undivided(part, now);
         }
         let (future, from) = match part {
             NodePart::Share(share) => (share.ramp(self.unit, &self.ramp.until(self.run_time)), now),
@@ -220,7 +239,31 @@ impl ScenarioState {
             paused_at: self.paused_at,
             workers_cap: part.workers_cap(self.cap),
             registration: part.registration(),
+            members: MemberShare::default(),
             of_all: self.of_all.as_ref().map(|followed| followed.ramp.clone()),
+        })
+    }
+
+    /// The schedule of a rate that each node has as a whole, also while it has no part: its clock goes on.
+    fn undivided(&mut self, part: NodePart<'_>, now: u64) -> Option<ArrivalSchedule> {
+        let ramp = self.ramp.until(self.run_time);
+        // From now on it has had a part.
+        self.local = Some(Followed { ramp: ramp.clone(), future: ramp.clone() });
+        let members = match part {
+            NodePart::Share(share) => share.members(self.has_members),
+            NodePart::Nothing { .. } => {
+                self.has_members = i64::try_from(now).unwrap_or(i64::MAX);
+                MemberShare::default()
+            }
+        };
+        Some(ArrivalSchedule {
+            ramp,
+            origin: self.origin?,
+            paused_at: self.paused_at,
+            workers_cap: part.workers_cap(self.cap),
+            registration: part.registration(),
+            members,
+            of_all: None,
         })
     }
 
@@ -478,6 +521,33 @@ mod tests {
         assert_eq!(totals(state.schedule(both, 120 * SECOND).unwrap()), [200.0, 300.0, 400.0]);
         assert_eq!(totals(state.schedule(both, 125 * SECOND).unwrap()), [200.0, 300.0, 400.0]);
         assert_eq!(totals(state.schedule(alone, 140 * SECOND).unwrap()), [200.0, 300.0, 500.0]);
+    }
+
+    #[test]
+    fn each_node_has_the_whole_speed_of_a_fleet_and_other_members() {
+        let options = PlanOptions::default().with("fleet_certificates", "100").with("fleet_speed", "5000");
+        let (mut state, session) = state(options.with("run_time", "60s"));
+        state.see(&session, "default", 100 * SECOND);
+        // Both nodes together have 2000 workers.
+        let (a, b) = (among("a", &["a", "b"]), among("b", &["a", "b"]));
+        let schedule = state.schedule(NodePart::Share(&a), 100 * SECOND).unwrap();
+        assert_eq!(
+            (schedule.ramp.total(Duration::from_secs(60)), schedule.ramp.at(Duration::ZERO)),
+            (3e5, 5e3)
+        );
+        assert_eq!(state.rate_of(NodePart::Share(&a), 100 * SECOND), Some(5e3));
+        assert_eq!(state.demand(100 * SECOND), 0.0, "other scenarios have all workers");
+        let other = state.schedule(NodePart::Share(&b), 100 * SECOND).unwrap();
+        let due = 101 * SECOND;
+        let has =
+            |schedule: &ArrivalSchedule| (1..=50).filter(|number| schedule.members.has(*number, due)).count();
+        assert_eq!((has(&schedule) + has(&other), has(&schedule) > 0), (50, true));
+        // Without a part its clock goes on, and what is due then is others'.
+        let nothing = state.schedule(NodePart::Nothing { since: 110 * SECOND }, 110 * SECOND).unwrap();
+        assert_eq!((nothing.ramp.total(Duration::from_secs(60)), has(&nothing)), (3e5, 0));
+        let back = state.schedule(NodePart::Share(&a), 120 * SECOND).unwrap();
+        assert_eq!(has(&back), 0, "due before it was back");
+        assert!((1..=50).any(|number| back.members.has(number, 121 * SECOND)));
     }
 
     #[test]

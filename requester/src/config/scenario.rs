@@ -46,15 +46,12 @@ pub(super) fn scenario(
     challenge_types: &Mix<ChallengeType>,
     push: &Push,
 ) -> Scenario {
-    let mut weights = Weights::default();
-    for chain in Chain::ALL {
-        if let Some(weight) = s.take(&format!("weights.{chain}"), weight) {
-            weights.set(chain, weight);
-        }
-    }
-    if Chain::ALL.into_iter().all(|chain| weights.of(chain) == 0.0) {
-        s.mistake("weights", "every chain has the weight 0, so no chain can run");
-    }
+    let load = match push {
+        Push::Settings => executor::load(s),
+        Push::Workers { workers, stages } => Load::of_workers(*workers, stages.clone()),
+        Push::Searched { .. } => Load::of_search(s),
+    };
+    let weights = weights(s, load.fleet().is_some());
     let steps = s.take("steps", Steps::from_str).unwrap_or_default();
     match (weights.of(Chain::Composed) > 0.0, steps.is_empty()) {
         (true, true) => s.mistake("steps", "the chain composed has a weight and no steps: give them"),
@@ -73,11 +70,6 @@ pub(super) fn scenario(
             s.mistake("stop_before", message);
         }
     }
-    let load = match push {
-        Push::Settings => executor::load(s),
-        Push::Workers { workers, stages } => Load::of_workers(*workers, stages.clone()),
-        Push::Searched { .. } => Load::of_search(s),
-    };
     let staged: Duration = load.stages().iter().map(|stage| stage.duration.0).sum();
     let run_time = match push {
         Push::Searched { run_time } => Some(*run_time),
@@ -154,6 +146,24 @@ pub(super) fn scenario(
         choices,
         on_failure: s.take("on_failure", OnFailure::from_str).unwrap_or_default(),
     }
+}
+
+/// The weights of the chains. The clients of a fleet only renew.
+fn weights(s: &mut Scope<'_>, of_fleet: bool) -> Weights {
+    let mut weights = if of_fleet { Weights::only(Chain::Refresh) } else { Weights::default() };
+    for chain in Chain::ALL {
+        let key = format!("weights.{chain}");
+        let Some(weight) = s.take(&key, weight) else { continue };
+        if !of_fleet {
+            weights.set(chain, weight);
+        } else if (chain == Chain::Refresh) != (weight > 0.0) && s.is_own(&key) {
+            s.mistake(&key, "the clients of a fleet renew certificates: they run refresh, and nothing else");
+        }
+    }
+    if Chain::ALL.into_iter().all(|chain| weights.of(chain) == 0.0) {
+        s.mistake("weights", "every chain has the weight 0, so no chain can run");
+    }
+    weights
 }
 
 fn weight(value: &str) -> Result<f64, String> {

@@ -1,14 +1,17 @@
 //! A fleet of certificates: an iteration starts when one of its clients tries to renew.
 //!
 //! The fleet has a clock of its own. Its *speed*, seconds of the fleet in a second of the run, is the rate of the
-//! scenario: so it is changed, paused and shared as any rate, and the number of the fleet's seconds that have begun is
-//! the integral of it. How an iteration ends decides what its client does next: a failed one tries again as its class
-//! does. A Retry-After is counted on the fleet's clock.
+//! scenario: so it is changed and paused as any rate, and the number of the fleet's seconds that have begun is the
+//! integral of it. How an iteration ends decides what its client does next: one without a certificate tries again as
+//! its class does. A Retry-After is counted on the fleet's clock.
+//!
+//! Several nodes share the members, not the speed: the clock of each runs at the whole speed. Each member is of one
+//! node; for the others it is served at once.
 //!
 //! Events that people add during the run are given to the fleet when its next second begins.
 //!
 //! One runtime after the other may be the first to see a second begin. It gives the members that try to all runtimes in
-//! turn, evenly spaced within the second. A member whose runtime has no free worker is *dropped*: its attempt failed.
+//! turn, evenly spaced within the second. An attempt whose runtime has no free worker is *not sent*.
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
@@ -18,25 +21,31 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use wec_acme::Clock;
-use wec_fleet::{Cohorts, Event, FleetSettings, Flow, LiveFleet, Member, Scenario, Second, Tick};
+use wec_fleet::class::Weighted;
+use wec_fleet::seat::hash;
+use wec_fleet::{
+    Cohorts, Event, Extremes, FleetSettings, Flow, LiveFleet, MAX_SPEED, Member, Outcome, Scenario, Second,
+    Tick, time,
+};
 use wec_record::plan;
 use wec_startup::Stop;
 
 use super::config::{Rate, RateKey};
 use super::gauges::Counted;
 use super::{
-    ArrivalSchedule, Context, Executor, Gauges, Iterated, Kind, Load, Start, VirtualUser, Workforce, config,
+    ArrivalSchedule, Context, Executor, Gauges, Kind, Load, Renewal, Start, VirtualUser, Workforce, config,
     slots_of,
 };
 use crate::alarm::Alarm;
 use crate::pace::Ramp;
+use crate::permit::Permit;
 use crate::settings::Key;
 use crate::settings::KeyKind::{Number, Text};
 use crate::settings::Scope;
 
 /// The row of the table of executors.
 pub(super) const KIND: Kind = Kind {
-    name: "fleet",
+    name: plan::FLEET,
     keys: &[
         Key::of_executor(
             "fleet_certificates",
@@ -99,6 +108,8 @@ pub struct FleetAccount {
     pub tick: Tick,
     /// Attempts that have not ended.
     pub in_flight: u64,
+    /// The worst second and the largest backlog.
+    pub extremes: Extremes,
     /// The next second of the fleet's clock.
     pub now: Second,
 }
@@ -120,7 +131,18 @@ impl FleetDrive {
     pub fn account(&self) -> FleetAccount {
         let shared = self.lock();
         let (classes, tick) = (shared.fleet.totals(), shared.fleet.tick().clone());
-        FleetAccount { classes, tick, in_flight: shared.fleet.in_flight(), now: shared.fleet.now() }
+        let extremes = shared.fleet.extremes();
+        FleetAccount { classes, tick, in_flight: shared.fleet.in_flight(), extremes, now: shared.fleet.now() }
+    }
+
+    /// The fleet.
+    pub fn scenario(&self) -> &Scenario {
+        &self.scenario
+    }
+
+    /// The second of its clock at which the run begins.
+    pub const fn from(&self) -> Second {
+        self.from
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
@@ -141,7 +163,7 @@ impl FleetDrive {
         let next = loop {
             let second = shared.fleet.now() - self.from;
             match schedule.due(f64::from(second)) {
-                Some(due) if due <= now => shared.begin(second, place.1),
+                Some(due) if due <= now => shared.begin(second, place.1, (schedule, due)),
                 next => break next,
             }
         };
@@ -157,7 +179,15 @@ impl FleetDrive {
         let now = shared.fleet.now();
         for event in events.iter().skip(shared.events) {
             match Event::live(event, now) {
-                Ok(event) => shared.fleet.add(event),
+                Ok(begins) => {
+                    if event.parse::<Event>().is_ok_and(|asked| event.contains(" at ") && asked.at() < now) {
+                        let at = time::moment_text(self.scenario.start_day, now);
+                        tracing::warn!(
+                            "\"{event}\" begins now, at {at} of the fleet's clock: its time is over"
+                        );
+                    }
+                    shared.fleet.add(begins);
+                }
                 // The board has checked it; another version may know more kinds.
                 Err(why) => tracing::warn!("the fleet ignores an event: {why}"),
             }
@@ -165,27 +195,21 @@ impl FleetDrive {
         shared.events = shared.events.max(events.len());
     }
 
-    fn ended(&self, member: Member, iterated: Iterated) {
-        let mut shared = self.lock();
-        match iterated {
-            Iterated::Answered { .. } => shared.fleet.served(member),
-            Iterated::Failed { asked, .. } => {
-                let seconds = asked.map(|asked| i32::try_from(asked.as_secs()).unwrap_or(i32::MAX / 4));
-                shared.fleet.failed(member, seconds);
-            }
-            Iterated::Idle => shared.fleet.failed(member, None),
-            // The run is over.
-            Iterated::CutOff { .. } => {}
-        }
+    fn ended(&self, member: Member, outcome: Outcome) {
+        self.lock().fleet.ended(member, outcome);
     }
 }
 
 impl Shared {
-    fn begin(&mut self, second: Second, runtimes: u32) {
+    /// Begins a second that is due at a moment of the clock.
+    fn begin(&mut self, second: Second, runtimes: u32, (schedule, due): (&ArrivalSchedule, u64)) {
         let Self { fleet, inboxes, next, .. } = self;
         inboxes.resize_with(runtimes as usize, VecDeque::new);
         let mut tries = Vec::new();
-        fleet.step(|member| tries.push(member));
+        let members = &schedule.members;
+        fleet.step_part((members.nodes(), |number| members.has(number, due)), |member| tries.push(member));
+        // In no order of classes: the CA would refuse those at the end of a busy second.
+        tries.sort_unstable_by_key(|member| hash(u64::from(second.unsigned_abs()), member.number.into()));
         let count = tries.len() as f64;
         for (number, member) in (0u32..).zip(tries) {
             let position = f64::from(second) + (f64::from(number) + 0.5) / count;
@@ -227,8 +251,10 @@ fn read(s: &mut Scope<'_>, _staged: bool) -> Load {
 /// # Errors
 /// The message has the text and what is allowed.
 pub fn speed(text: &str) -> Result<f64, String> {
-    let speed = text.trim().parse::<f64>().ok().filter(|speed| (0.001..=86_400.0).contains(speed));
-    speed.ok_or_else(|| format!("{text:?} is not a speed from 0.001 to 86400, as 1440 for a day in a minute"))
+    let speed = text.trim().parse::<f64>().ok().filter(|speed| (0.001..=MAX_SPEED).contains(speed));
+    speed.ok_or_else(|| {
+        format!("{text:?} is not a speed from 0.001 to {MAX_SPEED}, as 1440 for a day in a minute")
+    })
 }
 
 impl Executor for Fleet {
@@ -244,8 +270,8 @@ impl Executor for Fleet {
         Some(Ramp::constant(self.drive.speed))
     }
 
-    fn takes_events(&self) -> bool {
-        true
+    fn fleet(&self) -> Option<&FleetDrive> {
+        Some(&self.drive)
     }
 
     fn recorded(&self) -> plan::Load {
@@ -254,7 +280,7 @@ impl Executor for Fleet {
         plan::Load::Fleet {
             certificates: *certificates,
             lifetime: seconds(*lifetime),
-            classes: classes.iter().map(|(class, weight)| format!("{}={weight}", class.name)).collect(),
+            classes: classes.iter().map(|(class, weight)| Weighted(*class, *weight).to_string()).collect(),
             events: events.iter().map(ToString::to_string).collect(),
             from: seconds(self.drive.from),
             seed: *seed,
@@ -264,12 +290,12 @@ impl Executor for Fleet {
     }
 
     fn start(&self, context: Context) -> Start {
-        let Context { gauges, schedule, events, clock, stop, .. } = context;
+        let Context { gauges, schedule, events, clock, permit, stop, .. } = context;
         let drive = self.drive.clone();
         Box::new(move |workforce, place| {
             let (gauges, schedule, events) = (Arc::clone(&gauges), schedule.clone(), events.clone());
-            let drive = drive.clone();
-            let runtime = FleetLoop { workforce, gauges, schedule, events, clock, place, drive };
+            let (drive, permit) = (drive.clone(), Arc::clone(&permit));
+            let runtime = FleetLoop { workforce, gauges, schedule, events, clock, permit, place, drive };
             Box::pin(runtime.run(stop.clone()))
         })
     }
@@ -282,6 +308,7 @@ struct FleetLoop {
     schedule: watch::Receiver<Arc<ArrivalSchedule>>,
     events: watch::Receiver<Arc<Vec<String>>>,
     clock: Clock,
+    permit: Arc<Permit>,
     place: (u32, u32),
     drive: FleetDrive,
 }
@@ -303,7 +330,7 @@ impl FleetLoop {
                 let due = mine.front().and_then(|attempt: &Attempt| schedule.due(attempt.position));
                 match (due, mine.pop_front_if(|_| due.is_some_and(|due| due <= now))) {
                     (Some(due), Some(attempt)) => {
-                        self.take(&mut workers, attempt.member, (due, &schedule), &stop)
+                        self.take(&mut workers, attempt.member, (due, now, &schedule), &stop)
                     }
                     (due, _) => break [due, next_second].into_iter().flatten().min(),
                 }
@@ -330,12 +357,18 @@ impl FleetLoop {
         &self,
         workers: &mut Workers,
         renewed: Member,
-        (due, schedule): (u64, &ArrivalSchedule),
+        (due, now, schedule): (u64, u64, &ArrivalSchedule),
         stop: &Stop,
     ) {
         self.gauges.due.fetch_add(1, Ordering::Relaxed);
         let cap = slots_of(schedule.workers_cap, self.place);
-        let worker = workers.free.pop().or_else(|| {
+        let may_start = self.permit.holds_for(schedule.registration)
+            && !self.permit.is_late(now - due)
+            && self.permit.starts(due, now);
+        let worker = workers.free.pop_if(|_| may_start).or_else(|| {
+            if !may_start {
+                return None;
+            }
             let slot = workers.slot(cap)?;
             let (place, of) = self.place;
             let user = self.workforce.worker(slot * of + place);
@@ -343,7 +376,7 @@ impl FleetLoop {
         });
         let Some(mut worker) = worker else {
             self.gauges.dropped.fetch_add(1, Ordering::Relaxed);
-            self.drive.ended(renewed, Iterated::Idle);
+            self.drive.ended(renewed, Outcome::NotSent);
             return;
         };
         self.gauges.started.fetch_add(1, Ordering::Relaxed);
@@ -351,16 +384,18 @@ impl FleetLoop {
         workers.tasks.spawn(async move {
             gauges.lag.record(clock.now().saturating_sub(due));
             let _busy = Counted::one(&gauges, |gauges| &gauges.busy);
-            let iterated = worker.user.renew(renewed.number, Some(due), &cut).await;
-            (worker, renewed, iterated)
+            let renewal = worker.user.renew(renewed.number, Some(due), &cut).await;
+            (worker, renewed, renewal)
         });
     }
 
     fn ended(&self, workers: &mut Workers, ended: Result<Ended, JoinError>, schedule: &ArrivalSchedule) {
         match ended {
-            Ok((worker, renewed, iterated)) => {
+            Ok((worker, renewed, Renewal { iterated, outcome })) => {
                 self.gauges.ended(iterated);
-                self.drive.ended(renewed, iterated);
+                if let Some(outcome) = outcome {
+                    self.drive.ended(renewed, outcome);
+                }
                 // A lower cap ends workers.
                 if workers.alive() <= slots_of(schedule.workers_cap, self.place) {
                     workers.free.push(worker);
@@ -413,4 +448,4 @@ struct Worker {
     _alive: Counted,
 }
 
-type Ended = (Worker, Member, Iterated);
+type Ended = (Worker, Member, Renewal);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::pace::Ramp;
+use crate::share::MemberShare;
 
 /// The schedule of an executor with a rate: this process's share of the load, as last computed by the
 /// conductor.
@@ -20,6 +21,8 @@ pub struct ArrivalSchedule {
     pub workers_cap: u32,
     /// The registration of the node to which it was shared out.
     pub registration: i64,
+    /// The members of a fleet that this node has.
+    pub(crate) members: MemberShare,
     /// The rate of all nodes together, if this node shares it with others.
     pub of_all: Option<Ramp>,
 }

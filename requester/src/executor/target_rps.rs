@@ -263,6 +263,7 @@ mod tests {
             paused_at: None,
             workers_cap: 1000,
             registration: 0,
+            members: crate::share::MemberShare::default(),
             of_all: None,
         };
         let (steer, schedule) = watch::channel(Arc::new(schedule));

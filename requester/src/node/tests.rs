@@ -133,7 +133,17 @@ fn a_part_that_fails_to_start_ends_the_run_and_leaves_nothing() {
     });
 }
 
-/// Registrations stand for renewals: only when chains start matters here, and what the fleet counts.
+/// The run of a fleet. A renewal that stops before finalize stands for a whole one: only when chains start matters
+/// here, and what the fleet counts.
+fn fleet_plan(fleet: &crate::executor::FleetDrive) -> Plan {
+    let mut plan = plan_of(Weights::only(Chain::Refresh), "1", None);
+    let scenario = &mut plan.scenarios[0];
+    scenario.choices.stop_before = Some(wec_chains::StopBefore::Finalize);
+    scenario.load = fleet.load(1_000);
+    scenario.run_time = Duration::from_secs(60);
+    plan
+}
+
 #[test]
 fn a_fleet_is_driven_as_it_was_planned_on_a_clock_of_its_own() {
     let settings = wec_fleet::FleetSettings {
@@ -153,9 +163,7 @@ fn a_fleet_is_driven_as_it_was_planned_on_a_clock_of_its_own() {
     paused(async {
         let (ca, board) = (Ca::new(true), Board::local());
         let fleet = crate::executor::FleetDrive::new(scenario, live, 60.0);
-        let mut plan = plan("1", None);
-        plan.scenarios[0].load = fleet.load(1_000);
-        plan.scenarios[0].run_time = Duration::from_secs(60);
+        let plan = fleet_plan(&fleet);
         let ended = Run::start("a", plan, Fake::new(&ca, &board)).end().await;
         assert!(planned > 400, "{planned}");
         assert_eq!(ended.iterations, planned);
@@ -179,9 +187,7 @@ fn an_event_that_is_added_during_the_run_happens_to_the_fleet() {
     paused(async {
         let (ca, board) = (Ca::new(true), Board::local());
         let fleet = crate::executor::FleetDrive::new(scenario, live, 60.0);
-        let mut plan = plan("1", None);
-        plan.scenarios[0].load = fleet.load(1_000);
-        plan.scenarios[0].run_time = Duration::from_secs(60);
+        let plan = fleet_plan(&fleet);
         let run = Run::start("a", plan, Fake::new(&ca, &board));
         let sums = || {
             let account = fleet.account();

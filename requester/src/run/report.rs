@@ -102,9 +102,9 @@ impl Counting {
         let Self { scenario, gauges, schedule } = self;
         let unit = scenario.load.rate_unit();
         let asked = match unit {
-            // The arrivals, also for Poisson, are what was required.
-            Some(RateUnit::Chains) => gauges.due(),
-            _ => schedule.borrow().asked(now).round() as u64,
+            Some(RateUnit::Requests) => schedule.borrow().asked(now).round() as u64,
+            // The arrivals, also for Poisson and of a fleet, are what was required.
+            _ => gauges.due(),
         };
         let steered = schedule.borrow().runs(now) && gauges.rate_target().is_some_and(|rate| rate > 0.0);
         let active_ns = unit.map(|_| schedule.borrow().active_ns(now));

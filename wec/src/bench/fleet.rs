@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use tokio::time::Instant;
-use wec_fleet::{Cohorts, FleetSettings, LiveFleet, text, time};
+use wec_fleet::{Cohorts, FleetSettings, LiveFleet, Outcome, text, time};
 use wec_startup::Stop;
 
 use super::process::{mib, peak_of_self};
@@ -55,7 +55,7 @@ pub(crate) async fn run(options: Options, stop: &Stop) -> anyhow::Result<()> {
             let second = Instant::now();
             fleet.step(|member| tries.push(member));
             attempts += tries.len() as u64;
-            tries.drain(..).for_each(|member| fleet.served(member));
+            tries.drain(..).for_each(|member| fleet.ended(member, Outcome::Issued));
             slowest = slowest.max(second.elapsed());
         }
         let took = started.elapsed();

@@ -12,7 +12,7 @@ use serde::Serialize;
 use url::Url;
 use wec_fleet::outlook::Totals;
 use wec_fleet::{
-    ClientClass, Cohorts, Flow, LiveFleet, Recorder, Scenario as FleetScenario, Second, text, time,
+    ClientClass, Cohorts, Extremes, Flow, LiveFleet, Recorder, Scenario as FleetScenario, Second, text, time,
 };
 use wec_record::Chain;
 use wec_requester::config::{Command, Mistakes, Settings};
@@ -35,6 +35,12 @@ const AHEAD: u64 = 3;
 /// Accounts that are made in a second before the window.
 const PREPARED: u64 = 20;
 
+/// For how long a renewal keeps a worker busy when none was given the number of workers, seconds.
+const RENEWAL: u64 = 5;
+/// The number of workers if none is given, at least and at most. They are made when they are needed.
+const LEAST_WORKERS: u32 = 1_000;
+const MOST_WORKERS: u32 = 50_000;
+
 /// Options of `wec fleet drive`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
@@ -50,9 +56,10 @@ pub(crate) struct Options {
     /// changed during the run
     #[arg(long, value_name = "N", default_value = "1", value_parser = fleet_speed, help_heading = HEADING)]
     speed: f64,
-    /// The largest number of workers: renewals at the same time
-    #[arg(long, value_name = "N", env = "WEC_WORKERS", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000), help_heading = HEADING)]
-    workers: u32,
+    /// The largest number of workers: renewals at the same time. Orders that find no free worker are not sent [default:
+    /// for renewals of 5 s in the plan's worst second, from 1000 to 50000]
+    #[arg(long, value_name = "N", env = "WEC_WORKERS", value_parser = clap::value_parser!(u32).range(1..=100_000), help_heading = HEADING)]
+    workers: Option<u32>,
     /// Accounts of the members, made before the window, 20 a second. Members are spread over them evenly, except the share
     /// that --largest-account gives to one of them
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=8_000), help_heading = HEADING)]
@@ -73,6 +80,22 @@ struct Window {
     from: Option<Second>,
     /// Its length in seconds.
     length: i32,
+}
+
+impl Window {
+    /// Whether it is within so many seconds of the fleet's time.
+    fn within(self, length: i32) -> Result<(), String> {
+        let from = self.from.unwrap_or(0);
+        if from.saturating_add(self.length) <= length {
+            return Ok(());
+        }
+        let begins = self.from.map_or_else(String::new, |from| format!("{} and ", time::duration_text(from)));
+        Err(format!(
+            "--window: {begins}{} are more than the fleet's time, {}: give a longer --length",
+            time::duration_text(self.length),
+            time::duration_text(length)
+        ))
+    }
 }
 
 fn window(text: &str) -> Result<Window, String> {
@@ -111,13 +134,8 @@ pub(crate) async fn drive(options: Options, stop: Stop) -> anyhow::Result<Exit> 
             return Ok(Exit::Usage);
         }
     };
-    if let Some(from) = window.from.filter(|from| from.saturating_add(window.length) > fleet.length) {
-        say(format_args!(
-            "error: --window: {} and {} are after the end of the fleet's time, {}: give a longer --length",
-            time::duration_text(from),
-            time::duration_text(window.length),
-            time::duration_text(fleet.length)
-        ));
+    if let Err(wrong) = window.within(fleet.length) {
+        say(format_args!("error: {wrong}"));
         return Ok(Exit::Usage);
     }
     let simulated = fleet.clone();
@@ -128,17 +146,20 @@ pub(crate) async fn drive(options: Options, stop: Stop) -> anyhow::Result<Exit> 
         std::process::exit(Exit::Interrupted.code().into());
     };
     let Planned { from, classes, series, live } = planned.context("simulating the fleet")?;
+    let peak = series.peak(speed);
+    let workers = workers.unwrap_or_else(|| workers_for(peak));
     let driven = FleetDrive::new(fleet.clone(), live, speed);
     let run_time = Duration::from_secs_f64(f64::from(window.length) / speed);
     set(&mut plan, &driven, (workers, accounts), run_time)?;
-    let notes = vec![format!(
-        "drives {} of the fleet from {} at {speed} times its speed: {} orders planned",
+    let mut notes = vec![format!(
+        "drives {} of the fleet from {} at {speed} times its speed: {} orders planned, {} in the worst second of the run",
         time::duration_text(window.length),
         time::moment_text(fleet.start_day, from),
-        text::count(total(&classes).orders)
+        text::count(total(&classes).orders),
+        text::count(peak)
     )];
-    let names = fleet.classes.iter().map(|(class, _)| class.name).collect();
-    let mut observer = Observer { driven: driven.clone(), from, planned: series, classes: names };
+    notes.extend(too_few(workers, peak));
+    let mut observer = Observer::planned(&driven, series);
     let here = Here { plan, output, notes, when_limited: "" };
     let exit = here::run_controlled(here, &mut observer, stop).await?;
     let account = driven.account();
@@ -150,7 +171,10 @@ pub(crate) async fn drive(options: Options, stop: Stop) -> anyhow::Result<Exit> 
         driven: total(&account.classes),
         waiting: account.tick.waiting,
         down: account.tick.down,
-        classes: observer.classes,
+        classes: fleet.classes.iter().map(|(class, _)| class.name).collect(),
+        extremes: account.extremes,
+        start_day: fleet.start_day,
+        ended_at: account.now,
         planned_classes: classes.into_iter().map(Totals::from).collect(),
         driven_classes: account.classes.into_iter().map(Totals::from).collect(),
     };
@@ -160,6 +184,24 @@ pub(crate) async fn drive(options: Options, stop: Stop) -> anyhow::Result<Exit> 
     let classes: Vec<_> = fleet.classes.iter().map(|(class, _)| *class).collect();
     say(report.text(&classes));
     Ok(exit)
+}
+
+/// Workers for so many orders in the worst second, each of [`RENEWAL`].
+fn workers_for(peak: u64) -> u32 {
+    u32::try_from(peak.saturating_mul(RENEWAL)).unwrap_or(MOST_WORKERS).clamp(LEAST_WORKERS, MOST_WORKERS)
+}
+
+/// The warning if so many workers cannot begin all orders of the worst second, even if each takes one second only.
+fn too_few(workers: u32, peak: u64) -> Option<String> {
+    (u64::from(workers) < peak).then(|| {
+        format!(
+            "warning: {} workers are fewer than the {} orders of the worst second: what finds no free worker is not sent; \
+             give --workers {}, or a lower --speed",
+            text::count(workers.into()),
+            text::count(peak),
+            workers_for(peak)
+        )
+    })
 }
 
 fn leave(file: &Path, report: &Report) -> anyhow::Result<()> {
@@ -252,6 +294,12 @@ struct Report {
     waiting: u64,
     /// Sites that were down at the end.
     down: u64,
+    #[serde(skip)]
+    extremes: Extremes,
+    #[serde(skip)]
+    start_day: i32,
+    /// The second of the fleet's clock at which the run ended: before the window's end if it was ended early.
+    ended_at: Second,
     classes: Vec<&'static str>,
     planned_classes: Vec<Totals>,
     driven_classes: Vec<Totals>,
@@ -260,12 +308,13 @@ struct Report {
 impl Report {
     fn text(&self, classes: &[ClientClass]) -> String {
         type Count = fn(&Totals) -> u64;
-        let rows: [(&str, Count); 7] = [
+        let rows: [(&str, Count); 8] = [
             ("orders", |totals| totals.orders),
             ("due", |totals| totals.due),
             ("issued", |totals| totals.issued),
-            ("answered 503", |totals| totals.refused),
+            ("refused", |totals| totals.refused),
             ("failed", |totals| totals.failed),
+            ("not sent", |totals| totals.not_sent),
             ("late", |totals| totals.late),
             ("expired", |totals| totals.expired),
         ];
@@ -274,13 +323,40 @@ impl Report {
             let (planned, driven) = (text::count(value(&self.planned)), text::count(value(&self.driven)));
             text.push_str(&format!("{name:<14}{planned:>12}{driven:>12}\n"));
         }
+        text.push_str(&self.levels());
+        let driven: Vec<_> = classes.iter().copied().zip(self.driven_classes.iter().copied()).collect();
+        text.push_str(text::by_class(&driven).trim_end());
+        text
+    }
+
+    /// The worst second, and what waited.
+    fn levels(&self) -> String {
+        let Extremes { peak, backlog, drained_after } = self.extremes;
+        let moment = |second| time::moment_text(self.start_day, second);
+        let mut text = String::new();
+        if self.ended_at < self.from + self.seconds {
+            let passed = time::duration_text(self.ended_at - self.from);
+            text.push_str(&format!("the run ended after {passed} of the window; planned is all of it\n"));
+        }
+        let mean = self.driven.orders as f64 / f64::from((self.ended_at - self.from).max(1));
+        if peak.0 > 0 {
+            let times = text::times(peak.0 as f64 / mean);
+            let (orders, at) = (text::count(peak.0), moment(peak.1));
+            text.push_str(&format!("worst second: {orders} orders at {at}, {times} times the mean\n"));
+        }
+        if backlog.0 > 0 {
+            let drained = match drained_after {
+                Some(seconds) => format!("drained {} later", time::duration_text(seconds)),
+                None => "not drained at the end".to_owned(),
+            };
+            let (most, at) = (text::count(backlog.0), moment(backlog.1));
+            text.push_str(&format!("backlog: at most {most} renewals, at {at}, {drained}\n"));
+        }
         text.push_str(&format!(
             "{} renewals waited and {} sites were down at the end\n\n",
             text::count(self.waiting),
             text::count(self.down)
         ));
-        let driven: Vec<_> = classes.iter().copied().zip(self.driven_classes.iter().copied()).collect();
-        text.push_str(text::by_class(&driven).trim_end());
         text
     }
 }
@@ -302,6 +378,33 @@ mod tests {
             let error = window(text).unwrap_err();
             assert!(error.contains(part), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn a_window_is_within_the_fleets_time() {
+        let within = |text: &str| window(text).unwrap().within(time::DAY);
+        assert_eq!((within("worst:1d"), within("23h:1h")), (Ok(()), Ok(())));
+        for (text, part) in
+            [("worst:400d", "--window: 400d are more"), ("23h:2h", "--window: 23h and 2h are more")]
+        {
+            let error = within(text).unwrap_err();
+            assert!(error.contains(part) && error.contains("give a longer --length"), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn workers_are_for_the_plans_worst_second_and_too_few_are_warned_about() {
+        for (peak, workers) in [(0, 1_000), (200, 1_000), (201, 1_005), (10_000, 50_000), (u64::MAX, 50_000)]
+        {
+            assert_eq!(workers_for(peak), workers, "{peak}");
+        }
+        assert_eq!(too_few(1_000, 1_000), None);
+        let said = too_few(1_000, 38_840).unwrap();
+        assert!(
+            said.contains("1,000 workers are fewer than the 38,840 orders of the worst second"),
+            "{said}"
+        );
+        assert!(said.contains("give --workers 50000, or a lower --speed"), "{said}");
     }
 
     #[test]

@@ -1,12 +1,13 @@
-//! The figures of a driven fleet during the run: samples in the log, from which the page and the report draw its charts.
+//! The figures of the fleets of a run: samples in the log, from which the page and the report draw their charts.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use wec_fleet::outlook::Totals;
-use wec_fleet::{Flow, Second};
+use wec_fleet::{Extremes, Flow, Second};
 use wec_record::{FLEET_SOURCE, Observation, Record};
+use wec_requester::Plan;
 use wec_requester::executor::{FleetAccount, FleetDrive};
 
 use crate::here::{RunController, Running};
@@ -30,6 +31,16 @@ impl PlannedSeries {
         }
     }
 
+    /// The most orders in a second of a run at this speed.
+    pub(super) fn peak(&self, speed: f64) -> u64 {
+        let Self(sums) = self;
+        // At a lower speed a second of the fleet takes longer than one of the run.
+        let width = (speed.ceil() as usize).clamp(1, sums.len().max(1));
+        let until = |seconds: usize| seconds.checked_sub(1).map_or(0, |last| sums[last].0);
+        let most = (width..=sums.len()).map(|end| until(end) - until(end - width)).max().unwrap_or(0);
+        (most as f64 * speed.min(1.0)).ceil() as u64
+    }
+
     /// The sums after so many seconds of the window; none after its end.
     fn after(&self, seconds: Second) -> Option<(u64, u64)> {
         match usize::try_from(seconds).ok()? {
@@ -39,26 +50,51 @@ impl PlannedSeries {
     }
 }
 
-/// Puts the fleet's figures into the log.
-pub(super) struct Observer {
-    pub(super) driven: FleetDrive,
-    /// The window's first second on the fleet's clock.
-    pub(super) from: Second,
-    pub(super) planned: PlannedSeries,
-    /// The names of the classes.
-    pub(super) classes: Vec<&'static str>,
+/// Puts the figures of a run's fleets into the log.
+pub(crate) struct Observer {
+    fleets: Vec<FleetDrive>,
+    /// What was planned, of one fleet.
+    planned: PlannedSeries,
 }
 
 impl Observer {
+    /// Of a fleet with its plan.
+    pub(super) fn planned(driven: &FleetDrive, planned: PlannedSeries) -> Self {
+        Self { fleets: vec![driven.clone()], planned }
+    }
+
+    /// Of all fleets of a plan.
+    pub(crate) fn of(plan: &Plan) -> Self {
+        let fleets = plan.scenarios.iter().filter_map(|scenario| scenario.load.fleet().cloned());
+        Self { fleets: fleets.collect(), planned: PlannedSeries::default() }
+    }
+
+    /// The sums of all fleets.
     fn sample(&self, at_unix_ns: u64) -> Observation {
-        let account = self.driven.account();
-        let planned = self.planned.after(account.now - self.from);
-        observation(&account, planned, &self.classes, at_unix_ns)
+        let planned = |fleet: &FleetDrive, now: Second| self.planned.after(now - fleet.from());
+        let samples = self.fleets.iter().map(|fleet| {
+            let account = fleet.account();
+            let classes: Vec<_> = fleet.scenario().classes.iter().map(|(class, _)| class.name).collect();
+            observation(&account, (fleet.from(), planned(fleet, account.now)), &classes, at_unix_ns)
+        });
+        let sum = samples.reduce(|mut sum, other| {
+            for (name, value) in other.counters {
+                *sum.counters.entry(name).or_default() += value;
+            }
+            for (name, value) in other.gauges {
+                *sum.gauges.entry(name).or_default() += value;
+            }
+            sum
+        });
+        sum.unwrap_or_default()
     }
 }
 
 impl RunController for Observer {
     async fn steer(&mut self, run: Running<'_>) {
+        if self.fleets.is_empty() {
+            return;
+        }
         let ingest = run.analytics.ingest();
         let mut seconds = interval(EVERY);
         seconds.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -80,14 +116,15 @@ impl RunController for Observer {
 /// The figure that only the sum of all classes has.
 const DUE: &str = "due";
 
-fn sums(flow: Flow) -> [(&'static str, u64); 7] {
-    let Totals { orders, due, issued, late, expired, refused, failed, .. } = flow.into();
+fn sums(flow: Flow) -> [(&'static str, u64); 8] {
+    let Totals { orders, due, issued, late, expired, refused, failed, not_sent, .. } = flow.into();
     [
         ("orders", orders),
         (DUE, due),
         ("issued", issued),
         ("refused", refused),
         ("failed", failed),
+        ("not_sent", not_sent),
         ("late", late),
         ("expired", expired),
     ]
@@ -95,7 +132,7 @@ fn sums(flow: Flow) -> [(&'static str, u64); 7] {
 
 fn observation(
     account: &FleetAccount,
-    planned: Option<(u64, u64)>,
+    (from, planned): (Second, Option<(u64, u64)>),
     classes: &[&str],
     at_unix_ns: u64,
 ) -> Observation {
@@ -117,16 +154,25 @@ fn observation(
         count("planned_orders_total".to_owned(), orders);
         count("planned_issued_total".to_owned(), issued);
     }
-    let gauges = [
+    let Extremes { peak, backlog, drained_after } = account.extremes;
+    let passed = |second: Second| u64::try_from(second - from).unwrap_or(0);
+    let mut gauges = vec![
         ("waiting", account.tick.waiting),
         ("sites_down", account.tick.down),
         ("revoked", account.tick.revoked),
         ("in_flight", account.in_flight),
+        ("clock_seconds", passed(account.now)),
+        ("worst_second_orders", peak.0),
+        ("largest_backlog", backlog.0),
+        ("largest_backlog_after_seconds", passed(backlog.1)),
     ];
+    if let Some(seconds) = drained_after {
+        gauges.push(("backlog_drained_after_seconds", seconds.unsigned_abs().into()));
+    }
     Observation {
         at_unix_ns,
         source: FLEET_SOURCE.to_owned(),
-        gauges: gauges.map(|(name, value)| (name.to_owned(), value as f64)).into(),
+        gauges: gauges.into_iter().map(|(name, value)| (name.to_owned(), value as f64)).collect(),
         counters,
         left_out: 0,
     }
@@ -145,10 +191,11 @@ mod tests {
             classes: vec![flow(7, 5, 2), flow(10, 1, 0)],
             tick: Tick { waiting: 3, down: 1, ..Tick::default() },
             in_flight: 9,
-            now: 62,
+            extremes: Extremes { peak: (12, 61), backlog: (4, 62), drained_after: None },
+            now: 63,
         };
         let Observation { gauges, counters, .. } =
-            observation(&account, Some((20, 8)), &["certbot", "ari"], 5);
+            observation(&account, (60, Some((20, 8))), &["certbot", "ari"], 5);
         for (name, value) in [
             ("orders_total", 17.0),
             ("issued_total", 6.0),
@@ -160,6 +207,9 @@ mod tests {
             assert_eq!(counters.get(name), Some(&value), "{name}");
         }
         assert_eq!((gauges["waiting"], gauges["sites_down"], gauges["in_flight"]), (3.0, 1.0, 9.0));
+        assert_eq!((gauges["clock_seconds"], gauges["worst_second_orders"]), (3.0, 12.0));
+        assert_eq!((gauges["largest_backlog"], gauges["largest_backlog_after_seconds"]), (4.0, 2.0));
+        assert!(!gauges.contains_key("backlog_drained_after_seconds"), "not drained yet");
     }
 
     #[test]
@@ -170,5 +220,8 @@ mod tests {
         }
         let after = [0, 1, 2, 3, 4, -1].map(|seconds| planned.after(seconds));
         assert_eq!(after, [Some((0, 0)), Some((3, 1)), Some((3, 2)), Some((7, 3)), None, None]);
+        let peaks = [0.5, 1.0, 1.5, 3.0, 1440.0].map(|speed| planned.peak(speed));
+        assert_eq!(peaks, [2, 4, 4, 7, 7]);
+        assert_eq!(PlannedSeries::default().peak(60.0), 0);
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use wec_analytics::{FailureScope, Health, NonceFigures, ScenarioFigures, Snapshot, counted, time_text};
 use wec_board::{Phase, Session, Versioned};
+use wec_record::plan::FLEET;
 use wec_record::{Chain, FailureClass, Reach};
 use wec_requester::Workload;
 use wec_startup::TextStyle;
@@ -348,6 +349,11 @@ fn load(name: Option<&String>, scenario: &ScenarioFigures, phase: Option<Phase>)
                 0 => String::new(),
                 idle => format!(", {idle} found nothing to run"),
             };
+            if scenario.executor == FLEET {
+                return format!(
+                    "{name}{rate:.1} renewals/s of a fleet at {target} times its speed, {busy} in flight, {workers} workers (at most {workers_target}){idle}"
+                );
+            }
             format!(
                 "{name}{rate:.1} of {target:.1} {unit}/s{reached}, {busy} in flight{backing_off}, {workers} workers (at most {workers_target}){idle}"
             )
@@ -474,6 +480,11 @@ mod tests {
         assert_eq!(
             of(&open, Phase::Running),
             "storm: 49.8 of 50.0 chains/s, 9 in flight, 12 workers (at most 1000)"
+        );
+        let fleet = ScenarioFigures { executor: FLEET.to_owned(), rate_unit: String::new(), ..open.clone() };
+        assert_eq!(
+            load(None, &fleet, None),
+            "49.8 renewals/s of a fleet at 50 times its speed, 9 in flight, 12 workers (at most 1000)"
         );
         let at_limits = ScenarioFigures { idle: 70, ..open };
         assert_eq!(

@@ -166,3 +166,42 @@ fn plan_and_drive_of_the_same_window_agree() {
     );
     assert!(report.contains("Demand and service of the fleet"));
 }
+
+/// A day in a minute at a CA that refuses and fails, with too few workers: what became of each order is what the CA and
+/// the run have counted, and no client without a certificate counts as served.
+#[test]
+fn what_became_of_each_order_is_what_the_ca_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let faults =
+        ["newOrder=503:20%", "newOrder=429:20%", "newOrder=html503:10%"].map(|fault| ["--fault", fault]);
+    let flags =
+        [faults.as_flattened(), &["--validation-failures", "30%", "--latency", "newOrder=50ms"]].concat();
+    let ca = NullCa::start(folder.path(), &flags);
+    let fleet = ["--certificates", "200k", "--length", "1d", "--window", "12h:1h", "--speed", "1440"];
+    let run_flags = ["--workers", "3", "--accounts", "20", "--fleet-json", "fleet.json", "--headless"];
+    let more = ["--http01-listen", "127.0.0.1:0", "--json", "summary.json"];
+    let arguments = [&["fleet", "drive"], &fleet[..], &run_flags, &more, &ca.target()].concat();
+    let output = run(folder.path(), &arguments);
+    assert!(said(&output).contains("warning: 3 workers are fewer than the"), "{}", said(&output));
+    let text = std::fs::read_to_string(folder.path().join("fleet.json")).unwrap();
+    let figures: Value = serde_json::from_str(&text).unwrap();
+    let driven = |figure: &str| figures["driven"][figure].as_u64().unwrap();
+    assert_eq!(figures["driven"]["due"], figures["planned"]["due"], "the clock ran at the whole speed");
+    let summary = summary(folder.path());
+    let (refreshes, failed) = chain(&summary, "refresh");
+    let not_sent = summary["scenarios"]["fleet"]["dropped"].as_u64().unwrap();
+    assert_eq!(driven("issued"), refreshes - failed, "{figures:#}");
+    assert_eq!((driven("not_sent"), driven("orders")), (not_sent, refreshes + not_sent), "{figures:#}");
+    let counts = ca.stop();
+    let refused =
+        ["503", "429", "html503"].map(|kind| counts["on_purpose"]["faults"][kind].as_u64().unwrap());
+    assert_eq!(driven("refused"), refused.iter().sum::<u64>(), "{counts:#}");
+    assert_eq!(driven("failed"), counts["validations_invalid"].as_u64().unwrap(), "{counts:#}");
+    for figure in ["issued", "refused", "failed", "not_sent"] {
+        assert!(driven(figure) > 0, "{figures:#}");
+    }
+    assert_eq!(
+        summary["scenarios"]["fleet"]["asked"], summary["scenarios"]["fleet"]["due"],
+        "orders, not seconds"
+    );
+}

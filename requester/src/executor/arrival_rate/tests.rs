@@ -90,6 +90,7 @@ impl Running {
             paused_at: None,
             workers_cap: cap,
             registration: 0,
+            members: crate::share::MemberShare::default(),
             of_all: None,
         };
         Self::of(schedule, takes, (unit, spacing, of), crate::permit::tests::always())
@@ -439,8 +440,15 @@ async fn the_run_continues_after_a_panic_in_one_worker() {
         }
     }
     let ramp = Ramp::constant(10.0).until(s(1));
-    let schedule =
-        ArrivalSchedule { ramp, origin: 0, paused_at: None, workers_cap: 1, registration: 0, of_all: None };
+    let schedule = ArrivalSchedule {
+        ramp,
+        origin: 0,
+        paused_at: None,
+        workers_cap: 1,
+        registration: 0,
+        members: crate::share::MemberShare::default(),
+        of_all: None,
+    };
     let (_sender, schedule) = watch::channel(Arc::new(schedule));
     let (gauges, stop) = (Arc::new(Gauges::default()), Stop::default());
     let executor = ArrivalLoop {
@@ -472,6 +480,7 @@ async fn a_node_that_comes_back_starts_at_once_and_makes_up_for_nothing() {
         paused_at: None,
         workers_cap: 100,
         registration: 1,
+        members: crate::share::MemberShare::default(),
         of_all: None,
     };
     let permit = Arc::new(Permit::new(right.clone()));
@@ -505,6 +514,7 @@ async fn what_was_due_while_the_right_held_counts_as_dropped() {
         paused_at: Some(0),
         workers_cap: 100,
         registration: 1,
+        members: crate::share::MemberShare::default(),
         of_all: None,
     };
     let permit = Arc::new(Permit::new(right));
@@ -528,6 +538,7 @@ async fn a_stall_of_a_process_that_shares_a_load_makes_no_second_larger() {
         paused_at: None,
         workers_cap: 900,
         registration: 1,
+        members: crate::share::MemberShare::default(),
         of_all: None,
     };
     let permit = Arc::new(Permit::new(right));
