@@ -197,7 +197,7 @@ async fn a_second_log_of_a_run_that_is_followed_is_found() {
     let page = serve(folder.path()).await;
     until(&page, |live| certificates(live) == 6).await;
     std::fs::write(folder.path().join("b.jsonl"), text(4..=9)).unwrap();
-    let live: Live = get(&page, "/run/snapshot").await;
+    let live = until(&page, |live| certificates(live) >= 9).await;
     assert_eq!(certificates(&live), 9);
     // The first one goes on: its records are between those of the second one, and after them.
     let further: String = (7..=11).map(|seq| line(&chain(seq))).collect();
