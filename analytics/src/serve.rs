@@ -67,7 +67,7 @@ pub async fn serve(options: ServeOptions, stop: CancellationToken) -> anyhow::Re
 }
 
 /// Requests of a run from which on its index is written at its end: without one, people would wait for its page. An
-/// estimate, see ADR 160.
+/// estimate, see ADR 161.
 const LONG_RUN: u64 = 500_000;
 
 /// Where the index of a run with this number of requests is written at its end: beside its log, or for a short run
