@@ -672,7 +672,7 @@ mod tests {
                 if matches!(change, ChangeTo::Rate(_)) && rate.is_none() {
                     continue;
                 }
-                if planned.fleet().is_some() && matches!(change, ChangeTo::Weights(_)) {
+                if planned.executor() == "fleet" && matches!(change, ChangeTo::Weights(_)) {
                     let (_, left) =
                         with_changes(&before, Some(DEFAULT_SCENARIO), std::slice::from_ref(&change));
                     assert!(left[0].contains("they run refresh, and nothing else"), "{left:?}");

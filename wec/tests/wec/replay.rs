@@ -13,16 +13,18 @@ use wec_testbed::{Pebble, PebbleOptions, free_address};
 use crate::common::{NullCa, Run, chains, said, summary, until, wec};
 
 /// What may differ between a live run and its replay: a key at any depth of a view, and why.
-const MAY_DIFFER: [(&str, &str); 15] = [
+const MAY_DIFFER: [(&str, &str); 17] = [
     ("now_unix_ns", "the clock of the service, or of the replay"),
     ("run_ns", "by that clock"),
     ("active_ns", "by that clock"),
     ("source", "where the figures come from"),
     ("live", "the same, in a list"),
+    ("current", "`wec serve` has no run of its own"),
     ("replay", "only a replay has a clock"),
     ("session", "what people want of a run is on the board, where a run that is over has nothing to steer"),
     ("nodes", "the same: they have left the board"),
     ("log", "the path of the log"),
+    ("log_problems", "the log of a run that goes on has no end"),
     ("listeners", "the service's connections"),
     ("queued_batches", "the service's queue"),
     ("queue_bound", "the same"),
