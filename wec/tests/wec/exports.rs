@@ -338,6 +338,13 @@ fn analytics_posts_a_notice_of_each_run() {
             until("the notice of a run that has ended", || texts(&notices).len() == 1);
         }
     }
+    // Its own end comes when it knows that the second run has ended, too: the board says so, not the requester.
+    let stopped = || {
+        let logs = std::fs::read_dir(folder.path().join("results")).unwrap().map(|log| log.unwrap().path());
+        let texts = logs.filter_map(|log| std::fs::read_to_string(log).ok());
+        texts.filter(|text| text.contains("\"to\":\"stopped\"")).count()
+    };
+    until("both runs are stopped", || stopped() == 2);
     signal(&analytics.child, "-TERM");
     assert_eq!(analytics.child.wait().unwrap().code(), Some(0));
     let texts = texts(&notices);
