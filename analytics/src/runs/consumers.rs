@@ -4,6 +4,7 @@
 //! row into [`ExporterOptions`]. `wec run` and `wec analytics` then have its flags. A `RecordConsumer` must not
 //! block: one thread processes the records of all runs.
 
+mod ending;
 mod noticed;
 mod observed;
 mod otlp;
@@ -12,7 +13,6 @@ mod reported;
 mod run_reports;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -30,9 +30,6 @@ use self::otlp::OtlpOptions;
 pub use self::recorded_reports::read_reports;
 pub(crate) use self::reported::Reporters;
 pub(crate) use self::run_reports::RunReports;
-
-/// A run that was stopped gets its last results within this time.
-const LAST_RESULTS: Duration = Duration::from_secs(10);
 
 /// Options of the consumers of each run.
 #[derive(Clone, Debug, Default, clap::Args)]

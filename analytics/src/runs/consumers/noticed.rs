@@ -1,18 +1,16 @@
 //! `Noticed`: posts a notice when a run has ended, for a service that outlives its runs.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use tokio::runtime::Handle;
-use tokio::task::JoinHandle;
-use tokio::time::Instant;
 use wec_consumer::{ClientOptions, notify};
 use wec_figures::outcome::outcome;
 use wec_outbound::Endpoint;
 use wec_record::{Record, RunOutcome};
 use wec_startup::Exit;
 
-use super::LAST_RESULTS;
+use super::ending::{Ending, Tasks};
 use crate::consume::RecordConsumer;
 use crate::notice::{NoticeDetails, notice, page_link};
 use crate::runs::{LiveRun, Run as _};
@@ -26,7 +24,7 @@ pub struct Notices {
     listens: (SocketAddr, bool),
     /// The log thread has no runtime for connections.
     runtime: Handle,
-    tasks: Arc<Mutex<Vec<JoinHandle<()>>>>,
+    tasks: Tasks,
 }
 
 impl Notices {
@@ -34,13 +32,13 @@ impl Notices {
     /// called within a tokio runtime.
     pub(crate) fn start(options: &ClientOptions, listens: (SocketAddr, bool)) -> Option<Self> {
         let webhook = options.webhook.clone()?;
-        let (page_url, runtime, tasks) = (options.page_url.clone(), Handle::current(), Arc::default());
+        let (page_url, runtime, tasks) = (options.page_url.clone(), Handle::current(), Tasks::default());
         Some(Self { webhook, page_url, listens, runtime, tasks })
     }
 
     /// The consumer of the records of one run, which another consumer counts before it.
     pub(crate) fn of(&self, run: Arc<LiveRun>) -> Noticed {
-        Noticed { notices: self.clone(), run, last_record: Instant::now(), over: false }
+        Noticed { notices: self.clone(), run, ending: Ending::new() }
     }
 
     fn post(&self, run: &LiveRun) {
@@ -64,15 +62,12 @@ impl Notices {
             page: page_link(self.page_url.as_ref().map(Endpoint::url), Some(self.listens), &snapshot.run.id),
         };
         let (webhook, text) = (self.webhook.clone(), notice(&snapshot, exit, &details));
-        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        tasks.retain(|task| !task.is_finished());
-        tasks.push(self.runtime.spawn(async move { notify(&webhook, &text).await }));
+        self.tasks.add(self.runtime.spawn(async move { notify(&webhook, &text).await }));
     }
 
     /// Waits until all notices have been posted or given up. The runs must be closed.
     pub(crate) async fn finish(&self) {
-        let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
-        for task in tasks {
+        for task in self.tasks.take() {
             // The panic hook has reported a panic.
             let _ = task.await;
         }
@@ -84,23 +79,23 @@ impl Notices {
 pub(crate) struct Noticed {
     notices: Notices,
     run: Arc<LiveRun>,
-    last_record: Instant,
-    /// The notice is posted.
-    over: bool,
+    ending: Ending,
 }
 
 impl RecordConsumer for Noticed {
     /// The process that wrote the footer of a run that has ended has posted its notice.
     fn known(&mut self, record: &Record) {
-        self.over |= matches!(record, Record::Footer(_)) && self.run.figures().lock().is_stopped();
+        if matches!(record, Record::Footer(_)) && self.run.figures().lock().is_stopped() {
+            self.ending.take();
+        }
     }
 
     fn take(&mut self, _: &[Record]) {
-        self.last_record = Instant::now();
+        self.ending.heard();
     }
 
     fn flush(&mut self) {
-        if !self.over && self.last_record.elapsed() > LAST_RESULTS && self.run.figures().lock().is_stopped() {
+        if self.ending.is_there(&self.run) {
             self.end();
         }
     }
@@ -112,7 +107,7 @@ impl RecordConsumer for Noticed {
 
 impl Noticed {
     fn end(&mut self) {
-        if !std::mem::replace(&mut self.over, true) {
+        if self.ending.take() {
             self.notices.post(&self.run);
         }
     }

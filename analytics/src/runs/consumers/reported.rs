@@ -1,16 +1,16 @@
 //! `Reported`: counts a live run, and reports it to a consumer.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::consume::RecordConsumer;
 use tokio::runtime::Handle;
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use wec_consumer::{ClientOptions, ConsumerClient, RunReporter};
 use wec_record::Record;
 
-use super::{LAST_RESULTS, RunReports};
+use super::RunReports;
+use super::ending::{Ending, Tasks};
 use crate::runs::LiveRun;
 
 /// Time for the reports of all runs when analytics ends.
@@ -23,7 +23,7 @@ pub struct Reporters {
     interval: Duration,
     /// The log thread has no runtime for connections.
     runtime: Handle,
-    tasks: Arc<Mutex<Vec<JoinHandle<()>>>>,
+    tasks: Tasks,
 }
 
 impl Reporters {
@@ -35,7 +35,7 @@ impl Reporters {
                 client,
                 interval: options.interval(),
                 runtime: Handle::current(),
-                tasks: Arc::default(),
+                tasks: Tasks::default(),
             }),
             Err(error) => {
                 tracing::warn!("runs are not reported to the consumer: {error}");
@@ -47,23 +47,14 @@ impl Reporters {
     /// The consumer of the records of one run.
     pub(crate) fn report(&self, run: Arc<LiveRun>) -> Reported {
         let (reporter, task) = RunReporter::start(self.client.clone(), &self.runtime);
-        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        tasks.retain(|task| !task.is_finished());
-        tasks.push(task);
-        Reported {
-            run,
-            reports: RunReports::new(self.interval),
-            reporter,
-            last_record: Instant::now(),
-            over: false,
-        }
+        self.tasks.add(task);
+        Reported { run, reports: RunReports::new(self.interval), reporter, ending: Ending::new() }
     }
 
     /// Waits until all results have been brought, but not long. The runs must be closed.
     pub(crate) async fn finish(&self) {
-        let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         let deadline = Instant::now() + LAST_REPORTS;
-        for mut task in tasks {
+        for mut task in self.tasks.take() {
             if timeout(deadline.saturating_duration_since(Instant::now()), &mut task).await.is_err() {
                 task.abort();
                 tracing::warn!(
@@ -81,9 +72,7 @@ pub(crate) struct Reported {
     run: Arc<LiveRun>,
     reports: RunReports,
     reporter: RunReporter,
-    last_record: Instant,
-    /// The result is reported.
-    over: bool,
+    ending: Ending,
 }
 
 impl RecordConsumer for Reported {
@@ -99,18 +88,18 @@ impl RecordConsumer for Reported {
     fn take(&mut self, records: &[Record]) {
         let mut figures = self.run.figures().lock();
         for record in records {
-            if let Some(report) = self.reports.before(record, &figures).filter(|_| !self.over) {
+            if let Some(report) = self.reports.before(record, &figures).filter(|_| !self.ending.is_over()) {
                 self.reporter.send(report);
             }
             figures.record(record);
         }
         drop(figures);
-        self.last_record = Instant::now();
+        self.ending.heard();
     }
 
     /// A service outlives its runs: the result of a stopped one is reported when nothing arrives any more.
     fn flush(&mut self) {
-        if !self.over && self.last_record.elapsed() > LAST_RESULTS && self.run.figures().lock().is_stopped() {
+        if self.ending.is_there(&self.run) {
             self.end();
         }
     }
@@ -122,7 +111,7 @@ impl RecordConsumer for Reported {
 
 impl Reported {
     fn end(&mut self) {
-        if std::mem::replace(&mut self.over, true) {
+        if !self.ending.take() {
             return;
         }
         if let Some(result) = self.reports.result(&self.run.figures().lock()) {
