@@ -46,7 +46,7 @@ pub(super) async fn comparison(
     State(web): State<Arc<Web>>,
     sides: Result<Query<Sides>, QueryRejection>,
 ) -> Result<Json<Comparison>, ApiError> {
-    let Query(Sides { before, after }) = sides.map_err(|error| ApiError::BadRequest(error.body_text()))?;
+    let Query(Sides { before, after }) = sides?;
     let ids = |side: &str| -> Vec<String> {
         side.split(',').filter(|id| !id.is_empty()).map(str::to_owned).collect()
     };

@@ -49,8 +49,7 @@ pub(super) async fn distribution(
     Path(id): Path<String>,
     row: Result<Query<Row>, QueryRejection>,
 ) -> Result<Json<DistributionView>, ApiError> {
-    let Query(Row { row, service, from_ns, to_ns }) =
-        row.map_err(|error| ApiError::BadRequest(error.body_text()))?;
+    let Query(Row { row, service, from_ns, to_ns }) = row?;
     let run = web.run(&id).await?;
     let whole = from_ns.is_none() && to_ns.is_none();
     let figures = run.figures();

@@ -1,6 +1,7 @@
 //! Error answers of the API.
 
 use axum::Json;
+use axum::extract::rejection::QueryRejection;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -106,6 +107,12 @@ pub(crate) enum ApiError {
     NotJson,
     #[error("{0}")]
     Unavailable(String),
+}
+
+impl From<QueryRejection> for ApiError {
+    fn from(rejection: QueryRejection) -> Self {
+        Self::BadRequest(rejection.body_text())
+    }
 }
 
 impl IntoResponse for ApiError {

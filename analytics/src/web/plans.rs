@@ -217,7 +217,7 @@ pub(super) async fn delete(
     Path(id): Path<String>,
     based: Result<Query<Based>, QueryRejection>,
 ) -> Result<Json<Deleted>, ApiError> {
-    let Query(Based { revision }) = based.map_err(|error| ApiError::BadRequest(error.body_text()))?;
+    let Query(Based { revision }) = based?;
     plans::delete(&web.board, &id, revision).await?;
     Ok(Json(Deleted { deleted: id }))
 }

@@ -139,8 +139,7 @@ pub(super) async fn window(
     Path(id): Path<String>,
     part: Result<Query<PartQuery>, QueryRejection>,
 ) -> Result<Json<WindowView>, ApiError> {
-    let Query(PartQuery { from_ns, to_ns }) =
-        part.map_err(|error| ApiError::BadRequest(error.body_text()))?;
+    let Query(PartQuery { from_ns, to_ns }) = part?;
     let run = web.run(&id).await?;
     let view = web.part(&id, run, (from_ns, to_ns), move |aggregate| {
         let series = aggregate.series(None).0;
