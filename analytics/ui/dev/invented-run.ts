@@ -6,6 +6,7 @@ import type { Plugin } from "vite";
 import { DEFAULT_WEIGHTS } from "../src/chains";
 import { mark, NO_SCENARIO } from "../src/testing";
 import { BOUND } from "../src/series";
+import { agents, comparison, machines, observed, sessionsOf } from "./invented-board";
 import {
   CHAINS,
   type Chain,
@@ -77,6 +78,8 @@ export function inventedRun(): Plugin {
       const timer = setInterval(() => run.tick(), 1_000);
       server.httpServer?.on("close", () => clearInterval(timer));
       server.middlewares.use((request, response, next) => {
+        // The page's requests are relative, also those of the gallery in its folder.
+        request.url = request.url?.replace(/^\/dev(?=\/api\/)/, "");
         if (!request.url?.startsWith("/api/v1/")) return next();
         run.answer(request, response);
       });
@@ -135,7 +138,7 @@ export class Run {
     const path = request.url?.replace(/\?.*/, "");
     if (path === "/api/v1/runs/current/live") {
       response.writeHead(200, { "Content-Type": "text/event-stream", "Cache-Control": "no-store" });
-      response.write(`event: live\ndata: ${JSON.stringify(this.#live(Infinity))}\n\n`);
+      response.write(`event: live\ndata: ${JSON.stringify(this.live())}\n\n`);
       this.#listeners.add(response);
       request.on("close", () => this.#listeners.delete(response));
     } else if (path?.startsWith("/api/v1/sessions/") && request.method === "PATCH") {
@@ -143,12 +146,17 @@ export class Run {
       request.on("data", (chunk: Buffer) => (body += chunk.toString()));
       request.on("end", () => this.#patch(JSON.parse(body) as Patch, response));
     } else if (path === "/api/v1/sessions" && request.method === "GET") {
-      json(response, 200, { sessions: [{ id: "demo", session: this.#session(), plan: null, runs: this.#runs().slice(0, 1) }] });
+      json(response, 200, sessionsOf(this.#session(), this.#runs(), this.#started * SECOND));
     } else if (path === "/api/v1/nodes") {
-      json(response, 200, { nodes: [{ name: "bench-1", live: true, activated: true, draining: false, reserved: false, group: "eu", labels: {}, program: "wec 0.1.0", strength: { chains: 120, requests: 480, workers: 1000 }, since_unix_ns: this.#started * SECOND, sessions: {} }] });
+      json(response, 200, agents(this.#started * SECOND));
     } else if (path === "/api/v1/machines/live") {
       response.writeHead(200, { "Content-Type": "text/event-stream", "Cache-Control": "no-store" });
-      response.write(`event: machines\ndata: ${JSON.stringify({ machines: [{ id: "r1", name: "bench-1", kind: "requester", state: "running", strength: { chains: 120, requests: 480, workers: 1000 }, session: "demo", version: "0.1.0", clock: { ahead_ns: -41_000, within_ns: 90_000 }, machine: null }] })}\n\n`);
+      response.write(`event: machines\ndata: ${JSON.stringify(machines(this.#running))}\n\n`);
+    } else if (path === "/api/v1/comparison") {
+      const query = new URLSearchParams(request.url?.split("?")[1]);
+      json(response, 200, comparison(query.get("before") ?? "", query.get("after") ?? ""));
+    } else if (path?.endsWith("/observed")) {
+      json(response, 200, observed(this.#series.at_unix_s));
     } else if (path === "/api/v1/scenarios/check") {
       json(response, 200, { keys: { directory: "https://localhost:14000/dir" }, mistakes: [] });
     } else if (path === "/api/v1/runs") {
@@ -156,7 +164,7 @@ export class Run {
     } else if (path?.endsWith("/distribution")) {
       json(response, 200, this.#distribution(new URLSearchParams(request.url?.split("?")[1]).get("row") ?? ""));
     } else if (path === "/api/v1/runs/current/snapshot") {
-      json(response, 200, this.#live(Infinity));
+      json(response, 200, this.live());
     } else {
       json(response, 404, { error: `no such path: ${path}` });
     }
@@ -382,6 +390,11 @@ export class Run {
       dropped: 0,
       dropped_share: null,
     };
+  }
+
+  /** All figures, as when a page opens. */
+  live(): Live {
+    return this.#live(Infinity);
   }
 
   #live(buckets: number): Live {

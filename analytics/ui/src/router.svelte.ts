@@ -2,12 +2,15 @@
 
 import { tick } from "svelte";
 
-import { placeOf, queryOf, type Place } from "./address";
+import { placeOf, queryOf, START, type Place } from "./address";
 
 class Router {
-  place = $state.raw<Place>(placeOf(window.location.search));
+  place = $state.raw<Place>(START);
 
   constructor() {
+    // Tests render components without a window.
+    if (typeof window === "undefined") return;
+    this.place = placeOf(window.location.search);
     window.addEventListener("popstate", () => (this.place = placeOf(window.location.search)));
     window.addEventListener("click", (event) => this.#follow(event));
   }
