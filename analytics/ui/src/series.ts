@@ -30,25 +30,28 @@ export const COLUMNS: readonly Column[] = [
   ...CHAINS.flatMap((chain) => CHAIN_COLUMNS.map((column): Column => `${chain}.${column}`)),
 ];
 
+/** A window whose arrays are ours. */
+interface OwnColumns {
+  step: number;
+  at: number[];
+  values: Record<Column, Values>;
+  classes: Record<string, number[]>;
+}
+
 /**
  * The window after an update: everything is replaced if `reset` is set, otherwise each bucket is put at its time,
  * replacing an earlier version. The oldest above the bound are dropped.
+ *
+ * The window before must not be used any more: its arrays are in the one that is returned. A copy of an hour each second
+ * would be megabytes of garbage.
  */
 export function merge(window: Columns | null, update: Series, bound = BOUND): Columns {
-  const incoming = flatten(update);
-  if (window === null || update.reset || window.step !== update.step_s) {
-    return tail({ step: update.step_s, at: update.at_unix_s, values: incoming, classes: update.classes }, bound);
-  }
-  const last = window.at.at(-1) ?? -Infinity;
-  const at = [...window.at];
-  const values = mapColumns((column) => [...window.values[column]]);
-  const classes: Record<string, number[]> = {};
-  for (const name of new Set([...Object.keys(window.classes), ...Object.keys(update.classes)])) {
-    classes[name] = [...(window.classes[name] ?? at.map(() => 0))];
-  }
+  if (window === null || update.reset || window.step !== update.step_s) return copyOf(update, bound);
+  const { step, at, values, classes } = window as OwnColumns;
+  for (const name of Object.keys(update.classes)) classes[name] ??= at.map(() => 0);
   update.at_unix_s.forEach((time, source) => {
     let target = at.length;
-    if (time <= last || time <= (at.at(-1) ?? -Infinity)) {
+    if (time <= (at.at(-1) ?? -Infinity)) {
       target = lowerBound(at, time);
       if (at[target] !== time) {
         at.splice(target, 0, time);
@@ -58,10 +61,13 @@ export function merge(window: Columns | null, update: Series, bound = BOUND): Co
     } else {
       at.push(time);
     }
-    for (const column of COLUMNS) values[column][target] = incoming[column][source] ?? null;
+    for (const column of COLUMNS) values[column][target] = columnOf(update, column)[source] ?? null;
     for (const [name, column] of Object.entries(classes)) column[target] = update.classes[name]?.[source] ?? 0;
   });
-  return tail({ step: window.step, at, values, classes }, bound);
+  const excess = at.length - bound;
+  if (excess > 0) for (const column of [at, ...Object.values(values), ...Object.values(classes)]) column.splice(0, excess);
+  // Another object, so that readers notice.
+  return { step, at, values, classes };
 }
 
 /** A part of the window, first index to one past the last. */
@@ -151,31 +157,26 @@ export function recent(columns: Columns, { from, to }: Stretch): Recent {
   return sum;
 }
 
-function flatten(series: Series): Record<Column, Values> {
-  return mapColumns((column) => {
-    if (isPlain(column)) return series[column];
-    const [chain, kind] = column.split(".") as [Chain, keyof ChainSeries];
-    return series.chains[chain][kind];
-  });
+/** The window that has only this update. */
+function copyOf(update: Series, bound: number): Columns {
+  const from = Math.max(0, update.at_unix_s.length - bound);
+  const classes = Object.entries(update.classes).map(([name, column]) => [name, column.slice(from)]);
+  return {
+    step: update.step_s,
+    at: update.at_unix_s.slice(from),
+    values: Object.fromEntries(COLUMNS.map((column) => [column, columnOf(update, column).slice(from)])) as Record<Column, Values>,
+    classes: Object.fromEntries(classes),
+  };
+}
+
+function columnOf(series: Series, column: Column): Values {
+  if (isPlain(column)) return series[column];
+  const [chain, kind] = column.split(".") as [Chain, keyof ChainSeries];
+  return series.chains[chain][kind];
 }
 
 function isPlain(column: Column): column is Plain {
   return PLAIN.includes(column as Plain);
-}
-
-function mapColumns(values: (column: Column) => Values): Record<Column, Values> {
-  return Object.fromEntries(COLUMNS.map((column) => [column, values(column)])) as Record<Column, Values>;
-}
-
-function tail(columns: Columns, bound: number): Columns {
-  const excess = columns.at.length - bound;
-  if (excess <= 0) return columns;
-  return {
-    step: columns.step,
-    at: columns.at.slice(excess),
-    values: mapColumns((column) => columns.values[column].slice(excess)),
-    classes: Object.fromEntries(Object.entries(columns.classes).map(([name, column]) => [name, column.slice(excess)])),
-  };
 }
 
 /** Index of the first entry that is not below `wanted`. */
