@@ -21,7 +21,8 @@ pub use self::judge::Bounds;
 use self::judge::{Arrivals, Judge, Second, Usage};
 use self::usage::{Thread, ThreadTimes, process_time};
 
-/// Lags from a microsecond to an hour, three digits: the same as analytics' histograms.
+/// Lags from a microsecond to an hour, two digits: each second's sample has its values, which more digits would make a
+/// tenth of a compressed log.
 const LAG_BOUNDS_NS: (u64, u64) = (1_000, 3_600_000_000_000);
 /// A shorter period, the first or last of a run, has no rates and shares, because single events would decide
 /// them.
@@ -137,7 +138,7 @@ impl Drop for RuntimeProbe {
 impl Default for Lag {
     fn default() -> Self {
         let (low, high) = LAG_BOUNDS_NS;
-        let histogram = Histogram::new_with_bounds(low, high, 3).expect("the bounds are constant and valid");
+        let histogram = Histogram::new_with_bounds(low, high, 2).expect("the bounds are constant and valid");
         Self(Arc::new(Mutex::new(histogram)))
     }
 }
@@ -382,7 +383,7 @@ fn tell(limits: &[Limit], turned: Option<bool>) {
 
 fn empty() -> Histogram<u32> {
     let (low, high) = LAG_BOUNDS_NS;
-    Histogram::new_with_bounds(low, high, 3).expect("the bounds are constant and valid")
+    Histogram::new_with_bounds(low, high, 2).expect("the bounds are constant and valid")
 }
 
 /// More digits are not significant, and not every JSON reader preserves them.

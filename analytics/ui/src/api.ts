@@ -1278,7 +1278,7 @@ export interface components {
              * @description Iterations that were due, over all scenarios.
              */
             due: number;
-            /** @description Scheduling lag: how late work ran, over the run and all nodes. Precise to a microsecond below 2 ms. */
+            /** @description Scheduling lag: how late work ran, over the run and all nodes. Precise to a microsecond below 256 µs, and to 0.8 % above. */
             lag_ns: components["schemas"]["Timing"];
             /**
              * @description Whether any bound was exceeded for long enough to count. Then the figures are not those of the CA
