@@ -74,7 +74,7 @@ impl FromStr for Step {
         let wrong = || {
             format!(
                 "{text:?} is not a step: expected account, order, authorize, wait TIME, finalize, download, download xN, \
-                 revoke, revoke reason=N or deactivate"
+                 revoke, revoke reason=N or deactivate, or in a file the name of one of its [[chain]]"
             )
         };
         let (name, rest) =

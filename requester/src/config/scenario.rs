@@ -52,8 +52,11 @@ pub(super) fn scenario(
         Push::Searched { .. } => Load::of_search(s),
     };
     let weights = weights(s, load.fleet().is_some());
+    let steps_given = s.is_given("steps");
     let steps = s.take("steps", Steps::from_str).unwrap_or_default();
     match (weights.of(Chain::Composed) > 0.0, steps.is_empty()) {
+        // Steps that cannot be read have a mistake of their own.
+        (true, true) if steps_given => {}
         (true, true) => s.mistake("steps", "the chain composed has a weight and no steps: give them"),
         (false, false) => s.mistake("steps", "the chain composed has no weight: give one, as in composed=1"),
         _ => {}

@@ -216,6 +216,7 @@ fn a_chain_of_ones_own_needs_steps_and_a_weight() {
     assert!(shown(base().with("steps", "order")).contains("has no weight"));
     let wrong = shown(weighed().with("steps", "order,finalize"));
     assert!(wrong.contains("finalize must come after authorize"), "{wrong}");
+    assert!(!wrong.contains("no steps"), "{wrong}");
 }
 
 #[test]
