@@ -1,14 +1,17 @@
 //! `wec prefill`: brings a CA, and the stored state, to a number of accounts and certificates.
 //!
 //! What is stored counts, so a run that was interrupted goes on where it was. The load is a closed model: a number of
-//! workers that wait for the CA's answers and back off after failures, so it is as fast as the CA allows.
+//! workers that wait for the CA's answers and back off after failures. Unless the number is given, [`Pace`] looks for the
+//! one with which the most is made.
+
+mod pace;
 
 use std::time::Duration;
 
 use anyhow::{bail, ensure};
 use tokio::time::{MissedTickBehavior, interval};
 use url::Url;
-use wec_analytics::counted;
+use wec_analytics::{Snapshot, counted};
 use wec_board::{By, Change, SessionState};
 use wec_record::Chain;
 use wec_record::plan::MAX_WORKERS;
@@ -19,6 +22,7 @@ use wec_requester::{Flags, Plan, Scenario};
 use wec_startup::{Exit, Stop, WrongUse, report, say};
 use wec_store::{Catalogue, Limits, StoreError};
 
+use self::pace::Pace;
 use crate::driven;
 use crate::here::{self, Here, RunController, Running};
 use crate::output::OutputOptions;
@@ -37,6 +41,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Time between two looks at what was made, and looks between two lines for people.
 const LOOK: Duration = Duration::from_millis(250);
 const LOOKS: u32 = 40;
+/// Looks between two decisions about the number of workers.
+const PACED: u32 = 20;
 
 /// Options of `wec prefill`.
 #[derive(Debug, clap::Args)]
@@ -44,12 +50,12 @@ pub(crate) struct Options {
     /// The CA's ACME directory; required, here or in the configuration file
     #[arg(long, value_name = "URL", env = "WEC_DIRECTORY", hide_env_values = true, help_heading = HEADING)]
     directory: Option<Url>,
-    /// Number of accounts to reach, stored ones included
-    #[arg(long, value_name = "N", default_value_t = 0, help_heading = HEADING)]
-    registrations: u64,
+    /// Number of accounts to reach, stored ones included: 5000, 250k, 1M
+    #[arg(long, value_name = "N", value_parser = wec_fleet::time::count, help_heading = HEADING)]
+    registrations: Option<u64>,
     /// Number of certificates to reach, stored ones included; revoked and replaced ones do not count
-    #[arg(long, value_name = "N", default_value_t = 0, help_heading = HEADING)]
-    certificates: u64,
+    #[arg(long, value_name = "N", value_parser = wec_fleet::time::count, help_heading = HEADING)]
+    certificates: Option<u64>,
     #[command(flatten)]
     flags: Flags<Filling>,
     #[command(flatten)]
@@ -80,14 +86,23 @@ impl Command for Filling {
 
     fn help(key: &Key) -> &'static str {
         match key.name {
-            "workers" => "Virtual users that make them concurrently [default: 50]",
+            "workers" => {
+                "Virtual users that make them concurrently [default: as many as make the most, from 50 on]"
+            }
             _ => key.help,
         }
     }
 }
 
-/// Virtual users, if none are given.
+/// Virtual users at first, if none are given.
 const WORKERS: u32 = 50;
+/// From this number of certificates on, the room that they take is told at the start.
+const MANY: u64 = 100_000;
+/// Room of a certificate in the log as JSON and as compressed binary form, and in a SQLite file, bytes. Measured with the
+/// built-in CA, rounded up.
+const LOGGED: u64 = 3_000;
+const LOGGED_LEAST: u64 = 150;
+const STORED: u64 = 1_300;
 
 /// What is stored, or is to be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -119,9 +134,10 @@ impl Size {
 
 pub(crate) async fn prefill(options: Options, stop: Stop) -> anyhow::Result<Exit> {
     let Options { directory, registrations, certificates, flags, output } = options;
-    if registrations == 0 && certificates == 0 {
+    if registrations.is_none() && certificates.is_none() {
         bail!(WrongUse("give --registrations or --certificates: there is nothing to make".to_owned()));
     }
+    let (registrations, certificates) = (registrations.unwrap_or(0), certificates.unwrap_or(0));
     let settings = flags.plan.settings();
     let ends = settings.is_given("run_time");
     let (mut plan, workers) = match plan(settings, directory) {
@@ -146,10 +162,12 @@ pub(crate) async fn prefill(options: Options, stop: Stop) -> anyhow::Result<Exit
         report(format_args!("{} are stored of {directory}: nothing to make", have.text()))?;
         return Ok(Exit::Passed);
     }
-    fill(&mut plan, stored, wanted, (workers, ends))?;
-    let notes = vec![format!("{} are stored, {} are wanted", have.text(), wanted.text())];
+    fill(&mut plan, stored, wanted, (workers.unwrap_or(WORKERS), ends))?;
+    let mut notes = vec![format!("{} are stored, {} are wanted", have.text(), wanted.text())];
+    notes.extend(room(wanted.certificates.saturating_sub(have.certificates)));
     let here = Here { plan, output, notes, when_limited: "" };
-    let exit = here::run_controlled(here, &mut Filler { wanted }, stop).await?;
+    let pace = workers.is_none().then(|| Pace::new(WORKERS));
+    let exit = here::run_controlled(here, &mut Filler { wanted, pace }, stop).await?;
     let now = self::stored(&state, &directory).await?.now;
     if now.reaches(wanted) {
         say(format_args!("{} are stored of {directory}", now.text()));
@@ -163,15 +181,29 @@ pub(crate) async fn prefill(options: Options, stop: Stop) -> anyhow::Result<Exit
     Ok(if exit == Exit::Passed { Exit::Failed } else { exit })
 }
 
-/// The plan without its scenarios, and the number of workers. Keys of a file that the size sets are errors.
-fn plan(mut settings: Settings, directory: Option<Url>) -> Result<(Plan, u32), Mistakes> {
+/// What many certificates take on the disk.
+fn room(certificates: u64) -> Option<String> {
+    let gigabytes = |each: u64| format!("{:.1} GB", (certificates * each) as f64 / 1e9);
+    (certificates >= MANY).then(|| {
+        format!(
+            "{certificates} certificates take about {} in the log, with --log-format binary-zstd {}, and {} in a SQLite \
+             file of the state",
+            gigabytes(LOGGED),
+            gigabytes(LOGGED_LEAST),
+            gigabytes(STORED)
+        )
+    })
+}
+
+/// The plan without its scenarios, and the number of workers if it is given. Keys of a file that the size sets are errors.
+fn plan(mut settings: Settings, directory: Option<Url>) -> Result<(Plan, Option<u32>), Mistakes> {
     let workers = settings.take("workers", |text| match text.parse() {
         Ok(number @ 1..=MAX_WORKERS) => Ok(number),
         _ => Err(format!("{text:?} is not a whole number from 1 to {MAX_WORKERS}")),
     });
     let plan =
         driven::plan::<Filling>(settings, directory, "wec prefill sets the load itself: leave it out")?;
-    Ok((plan, workers.unwrap_or(WORKERS)))
+    Ok((plan, workers))
 }
 
 /// What is stored of the CA; nothing if there is no store yet.
@@ -234,6 +266,8 @@ fn fill(plan: &mut Plan, stored: Stored, wanted: Size, (workers, ends): (u32, bo
 /// Ends the run when everything is there, or when nothing is made any more.
 struct Filler {
     wanted: Size,
+    /// None if the number of workers is given.
+    pace: Option<Pace>,
 }
 
 impl RunController for Filler {
@@ -245,12 +279,14 @@ impl RunController for Filler {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut before, mut since) = (Size::default(), run.clock.now());
+        let mut work = Work::default();
         for look in 1_u32.. {
             looks.tick().await;
             if run.stop.finish.is_cancelled() {
                 return;
             }
-            let state = run.analytics.snapshot().state;
+            let snapshot = run.analytics.snapshot();
+            let state = snapshot.state;
             let now = Size { accounts: state.registrations, certificates: state.certificates };
             if now != before {
                 (before, since) = (now, run.clock.now());
@@ -269,6 +305,38 @@ impl RunController for Filler {
             if look % LOOKS == 0 {
                 run.progress.tell(&format!("{} of {}", now.text(), self.wanted.text()));
             }
+            if look % PACED == 0
+                && let Some(pace) = &mut self.pace
+            {
+                let done = Work::of(&snapshot);
+                let workers =
+                    pace.next(done.made - work.made, done.ended - work.ended, done.failed - work.failed);
+                work = done;
+                if let Some(workers) = workers {
+                    let change = Change::workers(By::Schedule, workers).of(CERTIFICATES);
+                    // The next look tries again.
+                    let _ = run.board.change(run.session, change).await;
+                }
+            }
+        }
+    }
+}
+
+/// What was done so far: certificates made, chains that ended, and those of them that failed.
+#[derive(Clone, Copy, Debug, Default)]
+struct Work {
+    made: u64,
+    ended: u64,
+    failed: u64,
+}
+
+impl Work {
+    fn of(snapshot: &Snapshot) -> Self {
+        let chains = || snapshot.chains.values();
+        Self {
+            made: snapshot.issued.count,
+            ended: chains().map(|chain| chain.count).sum(),
+            failed: chains().map(|chain| chain.failed).sum(),
         }
     }
 }
@@ -327,9 +395,9 @@ mod tests {
             let plan = plan(settings, Url::parse("http://127.0.0.1:1/dir").ok());
             plan.map(|(_, workers)| workers).map_err(|mistakes| mistakes.to_string())
         };
-        assert_eq!(workers("", None), Ok(WORKERS));
-        assert_eq!(workers("workers = 7\n", None), Ok(7));
-        assert_eq!(workers("workers = 7\n", Some("9")), Ok(9));
+        assert_eq!(workers("", None), Ok(None));
+        assert_eq!(workers("workers = 7\n", None), Ok(Some(7)));
+        assert_eq!(workers("workers = 7\n", Some("9")), Ok(Some(9)));
         let wrong = workers("workers = 0\n", None).unwrap_err();
         assert_eq!(wrong, "load.toml:1: workers: \"0\" is not a whole number from 1 to 1000000");
     }
