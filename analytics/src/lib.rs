@@ -27,7 +27,9 @@ pub use ingest::Ingest;
 pub use log::{DamagedLine, LogError, LogReport, read_logs, replay};
 pub use notice::{NoticeDetails, notice, page_link};
 pub use options::{Options, run};
-pub use runs::{ConsumerOptions, ExporterOptions, IndexPlace, LogPlace, RecordedRun, read_reports};
+pub use runs::{
+    ConsumerOptions, ExporterOptions, IndexPlace, IndexedRun, LogPlace, RecordedRun, read_reports,
+};
 pub use serve::{ServeOptions, ServedPage, index_at_end, serve, write_index};
 pub use service::{Analytics, Config, Finished, StartError};
 pub use summary::summary_table;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use serde::Serialize;
 use strum::VariantNames as _;
-use wec_analytics::{Aggregate, LogReport, Snapshot, Times, read_logs, summary_table, time_text};
+use wec_analytics::{Aggregate, IndexedRun, LogReport, Snapshot, Times, read_logs, summary_table, time_text};
 use wec_record::{Chain, Record, RunTimes};
 use wec_report::baseline::Baseline;
 use wec_report::by::{By, Groups};
@@ -53,7 +53,7 @@ pub(crate) struct Options {
     /// Overwrite the file of --html or --baseline also if this command did not write it
     #[arg(long, help_heading = "Output")]
     force: bool,
-    /// Refuse a log that is not complete
+    /// Read the log also if its index has the figures, and refuse a log that is not complete
     #[arg(long, help_heading = "Input")]
     strict: bool,
 }
@@ -75,6 +75,14 @@ fn make(options: &Options) -> anyhow::Result<Exit> {
         }
     }
     refuse_two_documents(&options.to_stdout())?;
+    if options.needs_whole_figures()
+        && let Some(IndexedRun { file, snapshot }) = IndexedRun::of(&options.logs)
+    {
+        say(format_args!("note: the figures are from the index {}; --strict reads the log", file.display()));
+        warn_of_clamped(options, &snapshot);
+        print_figures(options, &snapshot, None)?;
+        return Ok(Exit::Passed);
+    }
     let (found, aggregate, groups) = aggregate(options)?;
     let problems = found.why_incomplete();
     if options.strict && !problems.is_empty() {
@@ -93,39 +101,47 @@ fn make(options: &Options) -> anyhow::Result<Exit> {
     if let Some(file) = &options.baseline {
         write(file, &Baseline::of(&aggregate).with_problems(&problems).text()?)?;
     }
-    // The summary says it, and its JSON and the page have it.
-    let clamped = aggregate.snapshot().missing.clamped_times;
-    if clamped > 0 && (options.csv || options.hdr || options.by.is_some() || options.baseline.is_some()) {
-        say(format_args!("warning: {clamped} times above one hour were counted as one hour"));
-    }
-    let written = options.html.is_some() || options.baseline.is_some();
     let snapshot = aggregate.snapshot();
+    warn_of_clamped(options, &snapshot);
     if options.hdr {
         print(hdr(options, &aggregate)?.trim_end())?;
-    } else if options.csv {
-        let tables = match groups {
-            Some(groups) => vec![groups.rows(&snapshot)],
-            None => [By::Chain, By::Endpoint].map(|by| Groups::new(by).rows(&snapshot)).into(),
-        };
-        print(wec_report::csv(&tables)?.trim_end())?;
     } else if let Some(groups) = groups {
         let rows = groups.rows(&snapshot);
-        if options.json {
-            print(serde_json::to_string_pretty(&rows)?)?;
-        } else {
-            print(rows.text().trim_end())?;
+        match () {
+            () if options.csv => print(wec_report::csv(&[rows])?.trim_end())?,
+            () if options.json => print(serde_json::to_string_pretty(&rows)?)?,
+            () => print(rows.text().trim_end())?,
         }
-    } else if options.json {
+    } else {
         let log = (!problems.is_empty() || found.repeated > 0).then_some(LogCondition {
             ended: found.ended,
             problems: &problems,
             repeated: found.repeated,
         });
-        print(serde_json::to_string_pretty(&Summary { snapshot: &snapshot, log })?)?;
-    } else if !written {
-        print(summary_table(&snapshot, TextStyle::stdout()).trim_end())?;
+        print_figures(options, &snapshot, log)?;
     }
     Ok(Exit::Passed)
+}
+
+/// Prints the figures of the whole run; none if only a file was asked for.
+fn print_figures(options: &Options, snapshot: &Snapshot, log: Option<LogCondition>) -> anyhow::Result<()> {
+    if options.csv {
+        let tables = [By::Chain, By::Endpoint].map(|by| Groups::new(by).rows(snapshot));
+        print(wec_report::csv(&tables)?.trim_end())?;
+    } else if options.json {
+        print(serde_json::to_string_pretty(&Summary { snapshot, log })?)?;
+    } else if options.html.is_none() && options.baseline.is_none() {
+        print(summary_table(snapshot, TextStyle::stdout()).trim_end())?;
+    }
+    Ok(())
+}
+
+/// The summary says it, and its JSON and the page have it.
+fn warn_of_clamped(options: &Options, snapshot: &Snapshot) {
+    let clamped = snapshot.missing.clamped_times;
+    if clamped > 0 && (options.csv || options.hdr || options.by.is_some() || options.baseline.is_some()) {
+        say(format_args!("warning: {clamped} times above one hour were counted as one hour"));
+    }
 }
 
 /// The summary of a run, with the defects of its log.
@@ -146,6 +162,13 @@ struct LogCondition<'a> {
 }
 
 impl Options {
+    /// Whether the figures of the whole run are all that is asked for.
+    const fn needs_whole_figures(&self) -> bool {
+        let Self { html, baseline, hdr, by, from, to, strict, .. } = self;
+        let files = html.is_some() || baseline.is_some();
+        !files && !*hdr && by.is_none() && from.is_none() && to.is_none() && !*strict
+    }
+
     /// The flags whose results go to standard output.
     fn to_stdout(&self) -> Vec<&'static str> {
         let file = |file: &Option<PathBuf>| file.as_ref().is_some_and(|file| file.as_os_str() == "-");

@@ -409,9 +409,7 @@ impl Catalogue {
             run.or_insert_with(|| RunFiles { header, files: Vec::new() }).files.push(file);
         }
         for run in runs.values_mut() {
-            run.files.sort_by(|a, b| {
-                a.modified_unix_ns.cmp(&b.modified_unix_ns).then_with(|| a.path.cmp(&b.path))
-            });
+            LogFile::sort(&mut run.files);
         }
         runs
     }

@@ -33,7 +33,7 @@ use crate::log::LogError;
 use crate::views::Health;
 
 /// It grows with each change of what an index has. The figures of another version may be others.
-const INDEX_VERSION: u32 = 16;
+const INDEX_VERSION: u32 = 17;
 
 /// The index of a run.
 #[derive(Clone, Debug)]
@@ -54,6 +54,8 @@ pub(super) struct Head {
     /// Response times over time, by endpoint.
     over_time: BTreeMap<String, OverTime>,
     health: Health,
+    /// Duplicate records of the logs, which are counted once.
+    repeated: u64,
     /// Whether the logs have the end of the run.
     pub(super) ended: bool,
     /// None if the logs cannot be read in parts.
@@ -72,7 +74,7 @@ impl RunIndex {
         let paths: Vec<_> = logs.iter().map(|log| log.path.clone()).collect();
         let (file, files) = (place.file_of(&paths), file::identify(logs));
         if let (Some(file), Some(files)) = (&file, &files)
-            && let Some(mut found) = file::load(file).filter(|found| found.is_of(files))
+            && let Some(mut found) = Self::load(file, files)
         {
             found.head.health.log = named(&paths);
             return Ok((found, None));
@@ -90,6 +92,11 @@ impl RunIndex {
         let file = place.file_of(&paths);
         let files = file.as_ref().and_then(|_| file::identify(logs));
         Self::make_and_store(&paths, file.as_deref(), files)
+    }
+
+    /// The index in this file, if it is one of these logs as they are.
+    fn load(file: &Path, files: &[IndexedFile]) -> Option<Self> {
+        file::load(file).filter(|found| found.is_of(files))
     }
 
     fn make_and_store(
@@ -126,7 +133,7 @@ impl RunIndex {
             gaps: report.missing_records(),
             ..Health::default()
         };
-        let ended = report.missing_end().is_none();
+        let (ended, repeated) = (report.missing_end().is_none(), report.repeated);
         let parts = aggregate.sure_times().and_then(|times| making.parts(report, times.clone()));
         let blocks = parts.as_ref().and_then(|_| blocks.finish(&aggregate));
         let (blocks, sections) = blocks.map_or((None, Vec::new()), |(blocks, it)| (Some(blocks), it));
@@ -139,6 +146,7 @@ impl RunIndex {
             observed: aggregate.observed(),
             over_time: aggregate.endpoints_over_time(),
             health,
+            repeated,
             ended,
             parts,
             blocks,
@@ -208,6 +216,28 @@ impl RunIndex {
             && blocks.as_ref().is_none_or(|blocks| {
                 blocks.is_sound(self.sections.length()) && blocks.requests() == self.head.snapshot.requests
             })
+    }
+}
+
+/// The figures of a run, from the index beside its logs.
+#[derive(Clone, Debug)]
+pub struct IndexedRun {
+    /// The file of the index.
+    pub file: PathBuf,
+    /// That of all records.
+    pub snapshot: Snapshot,
+}
+
+impl IndexedRun {
+    /// None if there is no index of exactly these logs as they are now, or if it found anything wrong with them. Of the
+    /// logs only that is read which shows that the index is theirs.
+    pub fn of(logs: &[PathBuf]) -> Option<Self> {
+        let file = IndexPlace::Beside.file_of(logs)?;
+        let mut files: Vec<_> = logs.iter().map(|log| LogFile::at(log).ok()).collect::<Option<_>>()?;
+        LogFile::sort(&mut files);
+        let RunIndex { head, .. } = RunIndex::load(&file, &file::identify(&files)?)?;
+        let Head { snapshot, health, repeated, .. } = head;
+        (health.log_problems.is_empty() && repeated == 0).then_some(Self { file, snapshot })
     }
 }
 

@@ -22,6 +22,11 @@ impl LogFile {
         Self { path: path.to_owned(), inode: 0, length: 0, modified_unix_ns: 0 }
     }
 
+    /// Sorts the files of a run's log by the time of their last change, as a rotated log was written.
+    pub(super) fn sort(files: &mut [Self]) {
+        files.sort_by(|a, b| a.modified_unix_ns.cmp(&b.modified_unix_ns).then_with(|| a.path.cmp(&b.path)));
+    }
+
     /// A file that is there, as it is now.
     pub(super) fn at(path: &Path) -> io::Result<Self> {
         let there = fs::metadata(path)?;

@@ -67,7 +67,9 @@ async fn measure(copies: Copies, folder: &Path, requests: u64) -> anyhow::Result
     for log in long.iter().chain(&short).filter(|log| log.format != LogFormat::Json) {
         std::fs::remove_file(&log.path).context("removing a log")?;
     }
-    serving::measure(&folder.join("long"), requests).await
+    serving::measure(&folder.join("long"), requests).await?;
+    let json = long.iter().find(|log| log.format == LogFormat::Json).context("a log in JSON")?;
+    reading::measure_with_index(json, requests).await
 }
 
 /// The records of a short run.

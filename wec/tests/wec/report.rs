@@ -1,5 +1,6 @@
 //! `wec report` and `wec compare` on the logs of real runs.
 
+use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -187,6 +188,36 @@ fn a_slower_ca_is_a_regression_and_the_same_ca_is_not() {
     assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{told}");
     assert!(told.contains("no run has a row of this metric: there are chain."), "{told}");
     assert!(told.contains("requests{endpoint=newOrder,method=POST}"), "{told}");
+}
+
+#[test]
+fn a_report_by_the_index_is_that_of_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = null_ca_run(folder.path(), "run", "1ms");
+    let log = Path::new(&log);
+    let report = |args: &[&str]| {
+        let output = run(folder.path(), &[&["report", log.to_str().unwrap()], args].concat());
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {}", said(&output));
+        let from_index = said(&output).contains("note: the figures are from the index");
+        (String::from_utf8(output.stdout).unwrap(), from_index)
+    };
+    let forms: [&[&str]; 3] = [&[], &["--json"], &["--csv"]];
+    let of_log = forms.map(report);
+    assert!(of_log.iter().all(|(_, from_index)| !from_index));
+    let id = log.file_stem().unwrap().to_str().unwrap();
+    wec_analytics::write_index(log.parent().unwrap(), id).unwrap();
+    assert_eq!(forms.map(report), of_log.map(|(text, _)| (text, true)));
+    // Other forms, and --strict, read the log.
+    for args in [&["--strict"][..], &["--by", "chain"], &["--from", "0s"]] {
+        assert!(!report(args).1, "{args:?}");
+    }
+
+    // Of another log it is not taken.
+    let mut file = std::fs::OpenOptions::new().append(true).open(log).unwrap();
+    writeln!(file, "no record").unwrap();
+    let output = run(folder.path(), &["report", log.to_str().unwrap()]);
+    let told = said(&output);
+    assert!(told.contains("is not a record") && !told.contains("from the index"), "{told}");
 }
 
 /// The run's own summary and that of its log leave out the same results, which are in the log.

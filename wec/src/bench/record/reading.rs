@@ -123,6 +123,16 @@ pub(super) async fn measure(
     Ok(())
 }
 
+/// The report of a log that has an index by now.
+pub(super) async fn measure_with_index(log: &Written, requests: u64) -> anyhow::Result<()> {
+    let spent = report_of(log, requests).await?;
+    row(
+        &format!("wec report of {requests} by the index"),
+        &[&rate(requests, spent.cpu_seconds), "results/s", &format!("{:.1}", mib(spent.peak)), "MiB"],
+    );
+    Ok(())
+}
+
 /// Results in a second of one processor, and memory in MiB, that the project asks for.
 const fn asked(format: LogFormat) -> &'static str {
     match format {
