@@ -1,6 +1,7 @@
 //! Agents as processes: they wait on a real board, take the sessions that are meant for them, and wait again.
 
 mod bed;
+mod outside;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
