@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tokio_util::sync::CancellationToken;
-use wec_board::{Board, BoardUrl, NodeId, NodeInfo, NodeKind, NodeState, SessionState};
+use wec_board::{BOARD_WITHIN, Board, BoardUrl, NodeId, NodeInfo, NodeKind, NodeState, SessionState};
 use wec_consumer::ConsumerListener;
 use wec_figures::outcome::{broken_thresholds, nothing_succeeded};
 use wec_figures::snapshot::Snapshot;
 use wec_node_stats::NodeStatsOptions;
 use wec_pki::TlsOptions;
-use wec_startup::{Access, Exit, TextStyle, Token, Undisclosed, parse_session_id, say, show};
+use wec_startup::{Access, Exit, Interrupted, TextStyle, Token, Undisclosed, parse_session_id, say, show};
 
 use crate::runs::{ConsumerOptions, LogPlace, Notices};
 use crate::service::{Analytics, Config, Finished};
@@ -96,7 +96,8 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<Ex
     let tls = options.tls.load()?;
     let holders = options.tokens.as_deref().map(Access::read).transpose().map_err(anyhow::Error::msg)?;
     let holders = holders.unwrap_or_default();
-    let board = options.board.secured(&options.tls)?.open().await?;
+    let opening = options.board.secured(&options.tls)?.open_at_start(BOARD_WITHIN);
+    let board = stop.run_until_cancelled(opening).await.ok_or(Interrupted)??;
     wec_startup::private_folder(&options.log_dir)
         .with_context(|| format!("cannot make the folder of logs {}", options.log_dir.display()))?;
     // First, because a run of this process may report to it.

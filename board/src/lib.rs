@@ -53,4 +53,4 @@ pub use session::{
 };
 pub use share::{Held, NodeShare, Parts, Shares};
 pub use strength::{LoadUnit, Strength};
-pub use url::{BOARD_WITHIN, BoardUrl, when_reachable};
+pub use url::{BOARD_WITHIN, BoardUrl, wait_for_board};

@@ -7,20 +7,32 @@ use std::time::Duration;
 use percent_encoding::percent_decode_str;
 use tokio::time::Instant;
 use wec_pki::{NotPlain, TlsFiles, TlsOptions};
-use wec_startup::redacted;
+use wec_startup::{redacted, say};
 
 use crate::{Board, BoardError, EtcdOptions, EtcdTls, EtcdUser, FileOptions};
 
-/// How long a service waits at its start for a board that cannot be reached.
+/// How long a process waits at its start for a board that cannot be reached. An agent waits without a limit, because it
+/// has nothing else to do and its machine may be the first to start.
 pub const BOARD_WITHIN: Duration = Duration::from_secs(30);
 /// Pause between attempts.
 const AGAIN: Duration = Duration::from_millis(500);
 
-/// Repeats a step of a service's start while the board cannot be reached. `report` gets the first reason to wait.
+/// Repeats a step of a process's start while the board cannot be reached, and prints the first reason to wait.
 ///
 /// # Errors
 /// The step's own, and the last reason after waiting so long.
-pub async fn when_reachable<T>(
+pub async fn wait_for_board<T>(
+    wait: Duration,
+    step: impl AsyncFn() -> Result<T, BoardError>,
+) -> Result<T, BoardError> {
+    when_reachable(wait, |error| say(format_args!("waiting for the board: {error}")), step).await
+}
+
+/// The same; `report` gets the first reason to wait.
+///
+/// # Errors
+/// The step's own, and the last reason after waiting so long.
+async fn when_reachable<T>(
     wait: Duration,
     report: impl FnOnce(&BoardError),
     step: impl AsyncFn() -> Result<T, BoardError>,
@@ -72,11 +84,19 @@ impl BoardUrl {
 }
 
 impl BoardUrl {
-    /// Opens the board when it can be reached: a service may be started before etcd, or while it is restarted.
-    /// `report` gets the first reason to wait.
+    /// Opens the board at the start of a process that may be started before etcd, or while it is restarted: waits until it
+    /// can be reached, and prints that it waits.
     ///
     /// # Errors
     /// As [`open`](Self::open), and the last reason after waiting so long.
+    pub async fn open_at_start(self, wait: Duration) -> Result<Board, BoardError> {
+        wait_for_board(wait, async || self.clone().open().await).await
+    }
+
+    /// The same; `report` gets the first reason to wait.
+    ///
+    /// # Errors
+    /// As [`open_at_start`](Self::open_at_start).
     pub async fn open_within(
         self,
         wait: Duration,

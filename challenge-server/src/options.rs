@@ -9,13 +9,15 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 use tokio_util::sync::CancellationToken;
-use wec_board::{Board, BoardUrl, ClockKeeper, Membership, NodeId, NodeInfo, NodeKind, NodeState};
+use wec_board::{
+    BOARD_WITHIN, Board, BoardUrl, ClockKeeper, Membership, NodeId, NodeInfo, NodeKind, NodeState,
+};
 use wec_clock::Clock;
 use wec_delivery::{GrpcOptions, GrpcSink, Health, Keep, Sink as _, SinkError, deliver_warnings};
 use wec_node_stats::NodeStatsOptions;
 use wec_pki::{Tls, TlsOptions};
 use wec_record::Verdict;
-use wec_startup::{Undisclosed, Warnings, parse_node_name, parse_service};
+use wec_startup::{Interrupted, Undisclosed, Warnings, parse_node_name, parse_service};
 use wec_store::challenge::CaaRules;
 use wec_store::{ChallengeReader, MemoryChallenges, RedisChallenges};
 
@@ -183,7 +185,8 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
     }
     let store = options.open_store().await?;
     let tls = options.tls.load()?;
-    let board = options.board.clone().secured(&options.tls)?.open().await?;
+    let opening = options.board.clone().secured(&options.tls)?.open_at_start(BOARD_WITHIN);
+    let board = stop.run_until_cancelled(opening).await.ok_or(Interrupted)??;
     let stats = options.node_stats.start(&options.tls, tls.as_ref()).await?;
     if let Some(stats) = &stats {
         stats.follow(&board);

@@ -28,10 +28,10 @@ use anyhow::Context as _;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use wec_acme::{Client, Clock};
-use wec_board::{BOARD_WITHIN, Board, ClockKeeper, ClockOffset, NodeId, RunRef, Strength, when_reachable};
+use wec_board::{BOARD_WITHIN, Board, ClockKeeper, ClockOffset, NodeId, RunRef, Strength, wait_for_board};
 use wec_delivery::{Health, Sink, deliver_warnings};
 use wec_record::{Limit, RunHeader, StateCounts};
-use wec_startup::{Stop, Warnings, say};
+use wec_startup::{Stop, Warnings};
 use wec_store::{ChallengeWriter, Counts, State, StoreError};
 
 use crate::engine::Runtimes;
@@ -173,13 +173,9 @@ impl Node {
         let board = stop.unless_stopped(surroundings.board(&header.run)).await?;
         let mut wanted = plan.session(&self.session).of_run(header.run.clone());
         wanted.spec.quorum = surroundings.quorum();
-        let joining = when_reachable(
-            BOARD_WITHIN,
-            |error| say(format_args!("waiting for the board: {error}")),
-            async || {
-                SessionMembership::take_with(surroundings.strength(), &board, wanted.clone(), &self.id).await
-            },
-        );
+        let joining = wait_for_board(BOARD_WITHIN, async || {
+            SessionMembership::take_with(surroundings.strength(), &board, wanted.clone(), &self.id).await
+        });
         let member = stop.unless_stopped(joining).await?;
         // From here on all times are the board's, so that a clock that is off moves nothing.
         let compared = async { anyhow::Ok(self.in_time_of(&board, &member).await) };

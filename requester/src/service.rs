@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::sync::watch;
 use wec_acme::Clock;
-use wec_board::{BOARD_WITHIN, Board, BoardError, BoardUrl, By, NodeId, RunRef, Strength};
+use wec_board::{BOARD_WITHIN, Board, BoardUrl, By, NodeId, RunRef, Strength};
 use wec_delivery::{Entry, GrpcOptions, GrpcSink, Health, Keep, Sink};
 use wec_node_stats::{NodeStatsOptions, Server};
 use wec_pki::TlsOptions;
@@ -370,10 +370,7 @@ impl Remote {
 impl Surroundings for Remote {
     async fn board(&mut self, _run: &str) -> anyhow::Result<Board> {
         let board = match &self.board {
-            BoardOf::Url(url) => {
-                let waits = |error: &BoardError| say(format_args!("waiting for the board: {error}"));
-                url.clone().secured(&self.options.tls)?.open_within(BOARD_WITHIN, waits).await?
-            }
+            BoardOf::Url(url) => url.clone().secured(&self.options.tls)?.open_at_start(BOARD_WITHIN).await?,
             BoardOf::Open(board) => board.clone(),
         };
         self.board = BoardOf::Open(board.clone());

@@ -145,10 +145,7 @@ pub(crate) async fn agent(options: Options, stop: Stop) -> anyhow::Result<Exit> 
     let id = NodeId::new(node_name(options.name.as_deref()));
     let clock = Clock::start();
     let strength = stop.unless_stopped(strength(options.no_calibration, &stop)).await?;
-    // In a compose project it may start later.
-    let opened = url
-        .secured(&options.delivery.tls)?
-        .open_within(Duration::MAX, |error| say(format_args!("waiting for the board: {error}")));
+    let opened = url.secured(&options.delivery.tls)?.open_at_start(Duration::MAX);
     let board = stop.unless_stopped(opened).await?;
     let info = AgentInfo {
         name: id.name.clone(),

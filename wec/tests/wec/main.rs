@@ -26,6 +26,7 @@ mod live;
 mod load_models;
 mod local_refusals;
 mod log_files;
+mod losses;
 mod metrics;
 mod model;
 mod mtls;
