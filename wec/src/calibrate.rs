@@ -234,8 +234,9 @@ impl Lab<'_> {
         args.extend(ca.target());
         args.extend(ISSUANCES);
         args.extend(["--limit-registrations", "50", "--graceful-stop", "1s"]);
+        args.extend(["--challenge-linger", "0s"]);
         args.extend(load);
-        let mut requester = Measured::start(None, place.path(), &args)?;
+        let mut requester = Measured::start_without_settings(place.path(), &args)?;
         let look = |run: &Measured| run.resident().map_or((), &mut look);
         requester.ended(LONGEST_RUN, look).await?;
         let summary = std::fs::read_to_string(place.path().join("run.json"))

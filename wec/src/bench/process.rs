@@ -22,7 +22,7 @@ impl Measured {
     /// Starts `wec ARGS…`, on one processor if `cpu` is given.
     pub(crate) fn start(cpu: Option<usize>, folder: &Path, args: &[&str]) -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("this program's own path")?;
-        let mut command = match cpu {
+        let command = match cpu {
             Some(cpu) => {
                 let mut pinned = Command::new("taskset");
                 pinned.args(["-c", &cpu.to_string()]).arg(program);
@@ -30,6 +30,22 @@ impl Measured {
             }
             None => Command::new(program),
         };
+        Self::spawn(command, folder, args)
+    }
+
+    /// The same without the settings in this process's environment (`WEC_STATE`, `WEC_CHALLENGES`), which are for its own
+    /// runs.
+    pub(crate) fn start_without_settings(folder: &Path, args: &[&str]) -> anyhow::Result<Self> {
+        let mut command = Command::new(std::env::current_exe().context("this program's own path")?);
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("WEC_") {
+                command.env_remove(name);
+            }
+        }
+        Self::spawn(command, folder, args)
+    }
+
+    fn spawn(mut command: Command, folder: &Path, args: &[&str]) -> anyhow::Result<Self> {
         let shown = args.join(" ");
         let mut child = command
             .args(args)

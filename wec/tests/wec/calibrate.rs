@@ -12,7 +12,11 @@ fn wec(folder: &Path, args: &[&str]) -> Output {
 #[test]
 fn a_calibration_is_stored_and_shown_with_later_runs_of_the_same_machine() {
     let folder = tempfile::tempdir().unwrap();
-    let output = wec(folder.path(), &["calibrate", "--seconds", "1", "--max-workers", "40", "--json"]);
+    let args = ["calibrate", "--seconds", "1", "--max-workers", "40", "--json"];
+    let mut measuring = crate::common::wec(folder.path(), &args);
+    // Those of an agent's sessions, which have nothing to do with the measurement.
+    measuring.envs([("WEC_CHALLENGES", "redis://127.0.0.1:1"), ("WEC_STATE", "postgres://127.0.0.1:1/none")]);
+    let output = measuring.env("XDG_STATE_HOME", folder.path()).output().unwrap();
     let said = crate::common::said(&output);
     assert!(output.status.success(), "{said}");
     let measured: Value = serde_json::from_slice(&output.stdout).unwrap();
