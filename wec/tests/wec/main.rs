@@ -11,6 +11,7 @@ mod capacity;
 mod certificates;
 mod clean;
 mod common;
+mod compose;
 mod deployment;
 mod doctor;
 mod drills;
