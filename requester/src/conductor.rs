@@ -8,10 +8,11 @@
 //! | stopped | ends, and the run ends with it |
 //!
 //! Several nodes conduct the same scenario at the same time, each with its share. A stage is marked once, because
-//! a change to the present value is not written. Active time counts for all nodes from the moment when the first
-//! one was ready, which is on the board
-//! ([ADR 20](../../docs/adr/0020-one-origin-for-all-nodes.md)). A node that joins later continues the schedule at
-//! the present active time.
+//! a change to the present value is not written. Active time counts for all nodes from one moment, which the first
+//! node that is ready writes to the board ([ADR 20](../../docs/adr/0020-one-origin-for-all-nodes.md)). Nodes that
+//! share a load start nothing that was due before they saw it, so this moment lies ahead
+//! ([ADR 170](../../docs/adr/0170-a-shared-run-begins-ahead.md)). A node that joins later continues the schedule at the
+//! present active time.
 
 mod iterations;
 mod standing;
@@ -40,6 +41,9 @@ use state::ScenarioState;
 
 /// Interval of checks for returned iterations, or for an unreachable board.
 const AGAIN: Duration = Duration::from_millis(500);
+/// How long before its begin a shared run is written to the board, and the same for a scenario that waited: all nodes
+/// then see it in time. A write to etcd on a busy machine took 120 ms.
+const BEGINS_AHEAD: Duration = Duration::from_millis(500);
 /// Difference of two machines' clocks that is not reported.
 const CLOCKS: Duration = Duration::from_secs(1);
 /// Time limit for each of the last writes to the board: stage marks, the end, the used iterations.
@@ -182,6 +186,8 @@ impl Conductor {
         // The other nodes count on this node from its first share on.
         let _ = self.channels.stop.finish.run_until_cancelled(shown).await?;
         let ready_unix_ns = *self.ready_unix_ns.get_or_init(|| self.clock.unix_now_ns());
+        let ahead = if self.right.ends() { BEGINS_AHEAD } else { Duration::ZERO };
+        let soon = |unix_ns: u64| unix_ns.saturating_add(u64::try_from(ahead.as_nanos()).unwrap_or(u64::MAX));
         let (run, name) = (&self.run, &self.scenario.name);
         let begun = |session: &Session| {
             let here = session.status.scenarios.get(name).is_some_and(|status| status.begins_ns.is_some());
@@ -194,23 +200,22 @@ impl Conductor {
             if let Some(shown) =
                 shown.filter(|shown| shown.value.status.run == run.run && begun(&shown.value))
             {
-                let ahead =
-                    shown.value.status.began_unix_ns.unwrap_or_default().saturating_sub(ready_unix_ns);
-                if Duration::from_nanos(ahead) > CLOCKS {
+                let wait = shown.value.status.began_unix_ns.unwrap_or_default().saturating_sub(ready_unix_ns);
+                if Duration::from_nanos(wait) > CLOCKS + ahead {
                     tracing::warn!(
                         "by this machine's clock the run will begin in {} s although it has begun: set the clocks of all \
                          machines (NTP)",
-                        ahead / 1_000_000_000
+                        wait / 1_000_000_000
                     );
                 }
                 return Some(ready_unix_ns);
             }
             let begin = async {
-                let session = self.board.begin(run, ready_unix_ns).await?;
+                let session = self.board.begin(run, soon(ready_unix_ns)).await?;
                 if self.scenario.after.is_none() {
                     return Ok(session);
                 }
-                self.board.begin_scenario(run, name, self.clock.unix_now_ns()).await
+                self.board.begin_scenario(run, name, soon(self.clock.unix_now_ns())).await
             };
             match self.channels.stop.finish.run_until_cancelled(begin).await? {
                 // A scenario that the session does not have, because others created it, uses this node's own

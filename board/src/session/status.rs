@@ -14,8 +14,8 @@ pub struct RunStatus {
     pub members: Vec<String>,
     /// Ids of the nodes whose part is over.
     pub done: Vec<String>,
-    /// The zero of its active time: when the first node was ready, by that node's clock, nanoseconds since
-    /// the Unix epoch; none before.
+    /// The zero of its active time, by the clock of the first node that was ready, nanoseconds since the Unix epoch;
+    /// none before that. It lies ahead when it is written, if other nodes can share the load.
     pub began_unix_ns: Option<u64>,
     /// By scenario; a scenario without reports may be missing.
     pub scenarios: BTreeMap<String, ScenarioStatus>,
