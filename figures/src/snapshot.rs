@@ -153,11 +153,11 @@ pub struct GapFigures {
     pub from_unix_ns: u64,
     /// When it ended, nanoseconds since the Unix epoch.
     pub to_unix_ns: u64,
-    /// How many of `unit` the target required in this time.
+    /// How many of `unit` the target required in this time; of workers, on average.
     pub required: u64,
     /// How many of these were no node's part.
     pub missing: u64,
-    /// `chains` or `requests`.
+    /// `chains`, `requests` or `workers`.
     pub unit: String,
 }
 

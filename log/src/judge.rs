@@ -272,6 +272,7 @@ fn is_plain_scenario(sample: &ScenarioSample) -> bool {
         capped_ns,
         saturated_ns,
         rate_target_of_all,
+        workers_target_of_all,
         scheduled_of_all,
         scheduled,
     } = sample;
@@ -282,6 +283,7 @@ fn is_plain_scenario(sample: &ScenarioSample) -> bool {
         && rate.is_finite()
         && rate_target.is_none_or(f64::is_finite)
         && rate_target_of_all.is_none_or(f64::is_finite)
+        && workers_target_of_all.is_none_or(|workers| workers <= MOST)
         && [scheduled_of_all, scheduled].into_iter().all(|number| number.is_finite())
 }
 

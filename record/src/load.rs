@@ -119,8 +119,12 @@ pub struct ScenarioSample {
     /// other.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate_target_of_all: Option<f64>,
-    /// How many of `rate_unit` the target of all nodes together has required since this node was ready; 0 on
-    /// a node that shares it with no other.
+    /// The target number of workers of all nodes together; null for a scenario with a rate or with a number of
+    /// iterations, and on a node that shares it with no other.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workers_target_of_all: Option<u64>,
+    /// How many of `rate_unit` the target of all nodes together has required since this node had a part; for
+    /// `workers_target_of_all`, how many worker-seconds. 0 on a node that shares it with no other.
     #[serde(skip_serializing_if = "is_zero")]
     pub scheduled_of_all: f64,
     /// How many of these were this node's part.

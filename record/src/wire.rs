@@ -364,6 +364,7 @@ fn scenario_to_wire(scenario: ScenarioSample) -> wire::ScenarioLoad {
         capped_ns: scenario.capped_ns,
         saturated_ns: scenario.saturated_ns,
         rate_target_of_all: scenario.rate_target_of_all,
+        workers_target_of_all: scenario.workers_target_of_all,
         scheduled_of_all: scenario.scheduled_of_all,
         scheduled: scenario.scheduled,
     }
@@ -392,6 +393,7 @@ fn scenario_from_wire(scenario: wire::ScenarioLoad) -> ScenarioSample {
         capped_ns: scenario.capped_ns,
         saturated_ns: scenario.saturated_ns,
         rate_target_of_all: scenario.rate_target_of_all,
+        workers_target_of_all: scenario.workers_target_of_all,
         scheduled_of_all: scenario.scheduled_of_all,
         scheduled: scenario.scheduled,
     }
@@ -512,7 +514,7 @@ mod tests {
                 rate_target, rate, rate_unit: "chains".into(), asked: counts.3, due: counts.4, started: counts.5,
                 ended: counts.6, requests: counts.3 ^ 1, dropped: counts.4 ^ 1, idle: counts.5 ^ 1,
                 reach, active_ns: counts.6 ^ 3, capped_ns: counts.6 ^ 1, saturated_ns: counts.6 ^ 2,
-                rate_target_of_all: rate_target, scheduled_of_all: rate, scheduled: rate / 2.0,
+                rate_target_of_all: rate_target, workers_target_of_all: rate_target.map(|_| counts.3), scheduled_of_all: rate, scheduled: rate / 2.0,
             }
         }
     }

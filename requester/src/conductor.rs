@@ -157,9 +157,13 @@ impl Conductor {
     /// From now on no more iterations start, and no target is shown.
     fn clear_targets(&self) {
         let ScenarioChannels { workers, schedule, gauges, .. } = &self.channels;
-        schedule.send_modify(|schedule| *schedule = Arc::new(schedule.ended(self.clock.now())));
+        let now = self.clock.now();
+        schedule.send_modify(|schedule| *schedule = Arc::new(schedule.ended(now)));
         workers.send_if_modified(|workers| std::mem::replace(workers, 0) != 0);
         gauges.set_workers_target(0);
+        if gauges.worker_seconds.until(now).is_some() {
+            gauges.worker_seconds.set((now, 0), (now, 0));
+        }
         gauges.set_rate_target(gauges.rate_target().map(|_| 0.0));
         self.acknowledged.ended(&self.scenario.name);
         self.demands.set(&self.scenario.name, LoadUnit::Workers, 0.0);
@@ -318,6 +322,11 @@ impl Conductor {
         gauges.set_rate_target(state.rate_of(part, now));
         permit.set_registration(part.registration());
         let keeps = if state.runs(now) { count } else { 0 };
+        if state.shared && !state.keeps_rate && quota.is_none() {
+            let since = part.nothing_since().unwrap_or(now);
+            let of_all = if state.runs(now) { wanted } else { 0 };
+            gauges.worker_seconds.set((now, of_all), (since, keeps));
+        }
         workers.send_if_modified(|workers| std::mem::replace(workers, keeps) != keeps);
         if let Some(quota) = quota {
             quota.keep(keeps.into());

@@ -36,6 +36,7 @@ mod settings;
 mod share;
 mod stored;
 mod user;
+mod worker_seconds;
 
 pub use calibration::{calibration_file, keep_calibration, read_calibration};
 pub use config::{Flags, PlanOptions, plan_schema, session_schemas};

@@ -174,6 +174,7 @@ pub(crate) struct Counted {
     pub(crate) backing_off: u64,
     pub(crate) rate_target: Option<f64>,
     pub(crate) rate_target_of_all: Option<f64>,
+    pub(crate) workers_target_of_all: Option<u64>,
     pub(crate) scheduled_of_all: f64,
     pub(crate) scheduled: f64,
     pub(crate) asked: u64,
@@ -356,6 +357,7 @@ impl Sampler {
                 capped_ns: before.capped_ns,
                 saturated_ns: before.saturated_ns,
                 rate_target_of_all: now.rate_target_of_all.map(|target| rounded(target, 1e3)),
+                workers_target_of_all: now.workers_target_of_all,
                 scheduled_of_all: rounded(now.scheduled_of_all, 1e3),
                 scheduled: rounded(now.scheduled, 1e3),
             };

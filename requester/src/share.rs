@@ -139,6 +139,14 @@ impl NodePart<'_> {
         }
     }
 
+    /// Since when it is nothing, nanoseconds of the clock.
+    pub(crate) const fn nothing_since(self) -> Option<u64> {
+        match self {
+            Self::Share(_) => None,
+            Self::Nothing { since } => Some(since),
+        }
+    }
+
     /// The registration that the part was shared out to; 0 for nothing.
     pub(crate) fn registration(self) -> i64 {
         match self {

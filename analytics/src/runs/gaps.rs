@@ -2,7 +2,7 @@
 //! node until others have taken its part over, while no node may send, and where all nodes together are too weak.
 //!
 //! Each node samples every second how much its own part has required by then, and how much the target of all nodes
-//! together has. Both are read off at the ends of whole seconds, between the samples of each node. A second is judged
+//! together has: chains or requests of a rate, worker-seconds of a number of workers. Both are read off at the ends of whole seconds, between the samples of each node. A second is judged
 //! some seconds later, when every live node has sampled after it.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -20,6 +20,8 @@ const MAX_JUMP_S: u64 = 3_600;
 const MAX_NODES: usize = 10_000;
 /// Scenarios that are followed.
 const MAX_SCENARIOS: usize = 64;
+/// The unit of a scenario with a number of workers.
+const WORKERS: &str = "workers";
 
 /// Follows the samples of a run.
 #[derive(Debug, Default)]
@@ -60,7 +62,10 @@ impl GapWatch {
         let mut marks = Vec::new();
         for record in records {
             let Record::Load { node, at_unix_ns, load, .. } = record else { continue };
-            for sample in load.scenarios.iter().filter(|sample| sample.rate_target_of_all.is_some()) {
+            let shared = |sample: &&ScenarioSample| {
+                sample.rate_target_of_all.is_some() || sample.workers_target_of_all.is_some()
+            };
+            for sample in load.scenarios.iter().filter(shared) {
                 if self.scenarios.len() >= MAX_SCENARIOS && !self.scenarios.contains_key(&sample.name) {
                     continue;
                 }
@@ -97,7 +102,8 @@ impl Followed {
             return;
         }
         if self.unit.is_empty() {
-            self.unit.clone_from(&sample.rate_unit);
+            let unit = sample.workers_target_of_all.map_or(sample.rate_unit.as_str(), |_| WORKERS);
+            unit.clone_into(&mut self.unit);
         }
         let samples = self.nodes.entry(node.to_owned()).or_default();
         if samples.back().is_none_or(|last| last.at_unix_ns < at_unix_ns) {
@@ -139,12 +145,11 @@ impl Followed {
     /// Ends the gap. Less than one is none.
     fn close(&mut self, end: u64) -> Option<(u64, Gap)> {
         let Open { from, missing, required } = self.open.take()?;
-        let gap = Gap {
-            seconds: end.saturating_sub(from),
-            missing: missing.round() as u64,
-            required: required.round() as u64,
-            unit: self.unit.clone(),
-        };
+        let seconds = end.saturating_sub(from);
+        // Of worker-seconds, the workers.
+        let each = if self.unit == WORKERS { seconds.max(1) as f64 } else { 1.0 };
+        let [missing, required] = [missing, required].map(|sum| (sum / each).round() as u64);
+        let gap = Gap { seconds, missing, required, unit: self.unit.clone() };
         (gap.missing > 0).then_some((end, gap))
     }
 
@@ -256,6 +261,25 @@ mod tests {
         let mut watch = GapWatch::default();
         let marks: Vec<_> = records.chunks(1).flat_map(|record| watch.read(record)).collect();
         assert!(marks.is_empty() && watch.end().is_empty(), "{marks:?}");
+    }
+
+    #[test]
+    fn a_gap_of_workers_has_their_number_on_average() {
+        // Two nodes have two of four workers each, until one dies.
+        let workers = |mut record: Record| {
+            let Record::Load { load, .. } = &mut record else { return record };
+            let sample = &mut load.scenarios[0];
+            (sample.rate_target_of_all, sample.workers_target_of_all) = (None, Some(4));
+            sample.rate_unit.clear();
+            sample.scheduled_of_all /= 25.0;
+            sample.scheduled /= 25.0;
+            record
+        };
+        let mut watch = GapWatch::default();
+        let records: Vec<_> = run(10, 20, 40).into_iter().map(workers).collect();
+        let found = gaps(&watch.read(&records));
+        let gap = Gap { seconds: 12, missing: 1, required: 4, unit: "workers".to_owned() };
+        assert_eq!(found, [(21, gap)], "40 % of four workers");
     }
 
     #[test]

@@ -1181,12 +1181,12 @@ export interface components {
         Gap: {
             /**
              * Format: int64
-             * @description How many of `unit` no node had as its part.
+             * @description How many of `unit` no node had as its part; of workers, on average.
              */
             missing: number;
             /**
              * Format: int64
-             * @description How many the target required in this time.
+             * @description How many the target required in this time; of workers, on average.
              */
             required: number;
             /**
@@ -1194,7 +1194,7 @@ export interface components {
              * @description Its length, whole seconds.
              */
             seconds: number;
-            /** @description `chains` or `requests`. */
+            /** @description `chains`, `requests` or `workers`. */
             unit: string;
         };
         /** @description A time in which the parts of all nodes were less than the target of a scenario. */
@@ -1211,7 +1211,7 @@ export interface components {
             missing: number;
             /**
              * Format: int64
-             * @description How many of `unit` the target required in this time.
+             * @description How many of `unit` the target required in this time; of workers, on average.
              */
             required: number;
             /** @description The scenario. */
@@ -1221,7 +1221,7 @@ export interface components {
              * @description When it ended, nanoseconds since the Unix epoch.
              */
             to_unix_ns: number;
-            /** @description `chains` or `requests`. */
+            /** @description `chains`, `requests` or `workers`. */
             unit: string;
         };
         /** @description Whether the load tester itself kept up with its schedule. */

@@ -143,11 +143,11 @@ pub enum WarmUp {
 pub struct Gap {
     /// Its length, whole seconds.
     pub seconds: u64,
-    /// How many of `unit` no node had as its part.
+    /// How many of `unit` no node had as its part; of workers, on average.
     pub missing: u64,
-    /// How many the target required in this time.
+    /// How many the target required in this time; of workers, on average.
     pub required: u64,
-    /// `chains` or `requests`.
+    /// `chains`, `requests` or `workers`.
     pub unit: String,
 }
 

@@ -8,6 +8,7 @@ use wec_record::Reach;
 
 use super::Iterated;
 use crate::saturation::Lag;
+use crate::worker_seconds::WorkerSeconds;
 
 /// Counters of the executors of one scenario in this process, and their targets, for the live view.
 #[derive(Debug, Default)]
@@ -27,6 +28,8 @@ pub struct Gauges {
     /// and back-off, nanoseconds.
     pub(super) occupied: AtomicU64,
     workers_target: AtomicU64,
+    /// What the target of workers has required, if other nodes can share it.
+    pub(crate) worker_seconds: WorkerSeconds,
     /// The bits of an `f64` plus one; 0 while there is none.
     rate_target: AtomicU64,
     /// A [`Reach`], as its position in [`Reach::ALL`] plus one; 0 before there is one.

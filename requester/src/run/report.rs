@@ -109,7 +109,12 @@ impl Counting {
         let steered = schedule.borrow().runs(now) && gauges.rate_target().is_some_and(|rate| rate > 0.0);
         let active_ns = unit.map(|_| schedule.borrow().active_ns(now));
         let schedule = schedule.borrow();
-        let scheduled_of_all = unit.and_then(|_| schedule.asked_of_all(now));
+        let workers = gauges.worker_seconds.until(now);
+        let scheduled = match workers {
+            Some(workers) => Some((workers.of_all, workers.part)),
+            None => unit.and_then(|_| Some((schedule.asked_of_all(now)?, schedule.asked(now)))),
+        };
+        let (scheduled_of_all, scheduled) = scheduled.unwrap_or_default();
         Counted {
             steered,
             active_ns,
@@ -122,8 +127,9 @@ impl Counting {
             backing_off: gauges.backing_off(),
             rate_target: gauges.rate_target(),
             rate_target_of_all: unit.and_then(|_| schedule.rate_of_all(now)),
-            scheduled: scheduled_of_all.map_or(0.0, |_| schedule.asked(now)),
-            scheduled_of_all: scheduled_of_all.unwrap_or_default(),
+            workers_target_of_all: workers.map(|workers| workers.target),
+            scheduled,
+            scheduled_of_all,
             asked,
             due: gauges.due(),
             started: gauges.started(),

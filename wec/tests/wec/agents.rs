@@ -10,7 +10,7 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 use wec_board::{AgentState, AgentsView, PlanState};
-use wec_record::{Mark, MarkBy, MarkWhat, Record};
+use wec_record::{Mark, MarkBy, MarkValue, MarkWhat, Record};
 use wec_testbed::{Pebble, PebbleOptions};
 
 use self::bed::{Bed, kill, part};
@@ -99,6 +99,16 @@ async fn a_killed_agent_takes_its_part_again_when_it_is_back() {
     bed.until("a runs again", again).await;
     let before = bed.chains()["a"];
     until("a makes load again", || bed.chains()["a"] > before + 20);
+    // Until its lease ended, nobody had its two workers.
+    let gap = || {
+        bed.log().into_iter().find_map(|record| match record {
+            Record::Mark(Mark { to: MarkValue::Gap(gap), .. }) if gap.seconds > 5 => Some(gap),
+            _ => None,
+        })
+    };
+    until("the gap is marked", || gap().is_some());
+    let gap = gap().unwrap();
+    assert_eq!((gap.unit.as_str(), gap.required, gap.missing), ("workers", 4, 2), "{gap:?}");
     assert_eq!(bed.view().await.plans["night"].value.state, PlanState::Running);
     assert_eq!(bed.wec(&["session", "stop", "night"]), "session night: stopping");
     bed.until_state("night", PlanState::Stopped).await;

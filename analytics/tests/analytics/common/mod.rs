@@ -229,6 +229,7 @@ pub(crate) fn load_record(node: &str, seq: u64, at_unix_ns: u64, some: u64) -> R
         capped_ns: some * 1_000_000,
         saturated_ns: some * 2_000_000,
         rate_target_of_all: None,
+        workers_target_of_all: None,
         scheduled_of_all: 0.0,
         scheduled: 0.0,
     };
