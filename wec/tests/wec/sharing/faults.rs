@@ -1,6 +1,6 @@
 //! One fault after the other, each until the CA gets its target again.
 
-use wec_board::{Board, EtcdOptions, LoadUnit};
+use wec_board::{Board, EtcdOptions, LoadUnit, Shares};
 use wec_testbed::etcd::Etcd;
 
 use super::cluster::{Cluster, Scale, now};
@@ -13,15 +13,34 @@ async fn board(etcd: &Etcd) -> Board {
     Board::etcd(EtcdOptions::new([etcd.endpoint()])).await.unwrap()
 }
 
-/// Waits until these nodes have their shares, and nobody waits for another. Returns the part of each of the target,
-/// and whether all offer their strength: on a busy machine they offer less.
-async fn until_shared(board: &Board, cluster: &Cluster, names: &[&str]) -> (Vec<f64>, bool) {
+/// Waits until these nodes have their shares, and nobody waits for another.
+async fn until_shared(board: &Board, cluster: &Cluster, names: &[&str]) {
+    until_shares(board, cluster, names, |_| true).await;
+}
+
+/// The same until all offer their whole strength: on a busy machine they offer less at times. Returns the part of each of
+/// the target.
+async fn until_whole(board: &Board, cluster: &Cluster, names: &[&str]) -> Vec<f64> {
+    let whole = |shares: &Shares| {
+        let mut offered = names.iter().zip(shares.nodes.values());
+        offered.all(|(name, share)| share.strength.chains == 1_000 * u64::from(cluster.scale.strength(name)))
+    };
+    until_shares(board, cluster, names, whole).await
+}
+
+async fn until_shares(
+    board: &Board,
+    cluster: &Cluster,
+    names: &[&str],
+    also: impl Fn(&Shares) -> bool,
+) -> Vec<f64> {
     let mut shares = board.shares("night");
     let settled = shares.wait_for(|shares| {
         let unlimited = shares.nodes.values().all(|share| share.limit.is_none());
         unlimited
             && shares.nodes.len() == names.len()
             && names.iter().all(|name| shares.nodes.keys().any(|id| id.starts_with(&format!("{name}-"))))
+            && also(shares)
     });
     let bound = std::time::Duration::from_secs(120);
     let Ok(settled) = tokio::time::timeout(bound, settled).await else {
@@ -34,10 +53,7 @@ async fn until_shared(board: &Board, cluster: &Cluster, names: &[&str]) -> (Vec<
     let parts: Vec<f64> = settled.nodes.keys().map(|id| settled.rate(id, LoadUnit::Chains, rate)).collect();
     let possible = rate.min(settled.most(LoadUnit::Chains));
     assert!((parts.iter().sum::<f64>() - possible).abs() < 0.001, "{parts:?} of {possible}");
-    let mut offered = names.iter().zip(settled.nodes.values());
-    let whole =
-        offered.all(|(name, share)| share.strength.chains == 1_000 * u64::from(cluster.scale.strength(name)));
-    (parts, whole)
+    parts
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,10 +75,7 @@ async fn nodes_that_join_die_and_are_stopped() {
     ] {
         let (at, name) = (now(), *names.last().unwrap());
         cluster.join(name).await;
-        let (shared, whole) = until_shared(&board, &cluster, names).await;
-        if whole {
-            assert_eq!(thousandths(shared), parts);
-        }
+        assert_eq!(thousandths(until_whole(&board, &cluster, names).await), parts);
         table.until_back(&cluster, "a node joins", at);
     }
 

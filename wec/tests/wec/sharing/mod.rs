@@ -8,7 +8,7 @@
 //! `WEC_SHARING_RATE` (`scripts/soak` does that). [`table`] prints what the CA got.
 
 mod cluster;
-mod counted;
+pub(crate) mod counted;
 mod faults;
 mod hits;
 mod partition;
