@@ -2,6 +2,7 @@
 
 mod bed;
 mod outside;
+mod rolling;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use serde_json::Value;
@@ -39,7 +40,8 @@ impl Bed {
     }
 
     pub(super) async fn with(url: String, etcd: Option<Etcd>, folder: tempfile::TempDir) -> Self {
-        let ca = NullCa::start(folder.path(), &[]);
+        let seconds = seconds_in(folder.path()).display().to_string();
+        let ca = NullCa::start(folder.path(), &["--seconds-out", &seconds]);
         let args = ["analytics", "--listen", "127.0.0.1:0", "--grpc-listen", "127.0.0.1:0", "--board", &url];
         let mut child = crate::common::wec(folder.path(), &args)
             .stdout(Stdio::piped())
@@ -54,6 +56,11 @@ impl Bed {
         std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
         let board = BoardUrl::parse(&url).unwrap().open().await.unwrap();
         Self { folder, ca, etcd, url, board, _analytics: Running(Some(child)), page, results }
+    }
+
+    /// What the CA counted in each second.
+    pub(super) fn seconds(&self) -> PathBuf {
+        seconds_in(self.folder.path())
     }
 
     /// An agent with its own folder, once it waits for sessions.
@@ -174,6 +181,10 @@ impl Bed {
         self.board.create_plan(SessionPlan::new(id, program, all), By::Api).await.unwrap();
         self.board.start_plan(id, &format!("{id}-1"), By::Api).await.unwrap();
     }
+}
+
+fn seconds_in(folder: &Path) -> PathBuf {
+    folder.join("seconds.jsonl")
 }
 
 pub(super) fn part(view: &AgentsView, session: &str, agent: &str) -> AgentState {
