@@ -1,7 +1,7 @@
 //! Numbers of requests, by step of time, kind of client and endpoint. Their size is bounded: when a log is longer
 //! than its steps allow, the steps become longer.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use wec_acme::Endpoint;
 
@@ -20,6 +20,9 @@ const AGENTS: usize = 4_096;
 const STATUSES: usize = 5;
 /// Examples of paths that belong to no endpoint.
 const EXAMPLES: usize = 5;
+
+/// Seconds whose orders are counted while the log moves on: lines may be that much out of order.
+const RECENT: usize = 600;
 
 /// By endpoint.
 pub(crate) type Row = [u32; ENDPOINTS];
@@ -51,6 +54,10 @@ pub struct Counts {
     elsewhere: (u64, Vec<String>),
     /// The begin of the first request and of the last, nanoseconds since the Unix epoch.
     span: Option<(u64, u64)>,
+    /// New orders by second since the Unix epoch, of the latest seconds that had any.
+    recent: BTreeMap<u64, u32>,
+    /// The second with the most new orders, and how many.
+    busiest: (u64, u32),
 }
 
 /// The kind of a request, by its answer.
@@ -105,6 +112,8 @@ impl Counts {
             identifiers: (0, 0),
             elsewhere: (0, Vec::new()),
             span: None,
+            recent: BTreeMap::new(),
+            busiest: (0, 0),
         }
     }
 
@@ -130,6 +139,9 @@ impl Counts {
         if status == Status::Refused {
             return;
         }
+        if endpoint == Endpoint::NewOrder {
+            self.order(begin / SECOND);
+        }
         let seen = self.clients.iter().position(|seen| *seen == client).unwrap_or_else(|| {
             self.clients.push(client);
             self.clients.len() - 1
@@ -140,6 +152,18 @@ impl Counts {
         }
         let count = &mut row[seen][endpoint as usize];
         *count = count.saturating_add(1);
+    }
+
+    /// Counts a new order of this second.
+    fn order(&mut self, second: u64) {
+        let count = self.recent.entry(second).or_default();
+        *count = count.saturating_add(1);
+        if *count > self.busiest.1 {
+            self.busiest = (second, *count);
+        }
+        if self.recent.len() > RECENT {
+            self.recent.pop_first();
+        }
     }
 
     fn add_elsewhere(&mut self, path: &str) {
@@ -222,6 +246,16 @@ impl Counts {
     /// The begin of the first request and of the last, nanoseconds since the Unix epoch; none without requests.
     pub fn span(&self) -> Option<(u64, u64)> {
         self.span
+    }
+
+    /// The second with the most new orders: when it began, nanoseconds since the Unix epoch, how many it had, and how
+    /// many a second of its step has on average. None without new orders.
+    pub(crate) fn busiest(&self) -> Option<(u64, u32, f64)> {
+        let (second, most) = self.busiest;
+        let step = usize::try_from((second / self.width()).checked_sub(self.first)?).ok()?;
+        let orders = |row: &Row| u64::from(row[Endpoint::NewOrder as usize]);
+        let of_step: u64 = self.steps.get(step)?.iter().map(orders).sum();
+        (most > 0).then_some((second * SECOND, most, of_step as f64 / self.width() as f64))
     }
 
     /// By step: what these clients asked for.
@@ -313,6 +347,18 @@ mod tests {
         ] {
             assert_eq!(orders(&counted(most, seconds)), wanted, "{most} {seconds:?}");
         }
+    }
+
+    #[test]
+    fn the_busiest_second_is_known_whatever_the_steps() {
+        let mut seconds: Vec<_> = (600..660).collect();
+        seconds.extend([630; 29]);
+        assert_eq!(counted(1_000, &seconds).busiest(), Some((630 * SECOND, 30, 30.0)));
+        // Its minute has 89 orders.
+        let (begin, most, of_step) = counted(3, &[&seconds[..], &[700]].concat()).busiest().unwrap();
+        assert_eq!((begin, most), (630 * SECOND, 30));
+        assert!((of_step - 89.0 / 60.0).abs() < 1e-9, "{of_step}");
+        assert_eq!(Counts::new(Paths::default(), 10).busiest(), None);
     }
 
     #[test]

@@ -22,6 +22,12 @@ const PREPARED: f64 = 20.0;
 /// The time of a chain for which there are enough workers, seconds, and the number of workers without a key.
 const ROOM: (f64, f64) = (10.0, 1_000.0);
 
+/// New orders of a second from which on, and times as many as its step has on average, it is a peak worth a line.
+const FEW: u32 = 10;
+const PEAK: f64 = 3.0;
+/// The most steps that can be asked for: more than the seconds of a day.
+const MOST_STEPS: u32 = 100_000;
+
 /// What a model is made with.
 #[derive(Clone, Debug)]
 pub struct ModelSettings {
@@ -271,6 +277,18 @@ fn facts(counts: &Counts, settings: &ModelSettings) -> Vec<String> {
         text::width(counts.width()),
         settings.scale
     ));
+    if let Some((second, most, mean)) = counts.busiest()
+        && counts.width() > 1
+        && most >= FEW
+        && f64::from(most) >= PEAK * mean
+    {
+        facts.push(format!(
+            "Peak: {} new orders in the second of {}; the model spreads them over their step, which has {mean:.1} a second. \
+             --steps {MOST_STEPS} or a log of that hour alone keeps the peak.",
+            text::count(most.into()),
+            text::moment(second)
+        ));
+    }
     let clients = counts.clients().into_iter();
     let clients =
         clients.map(|(client, count)| format!("{} {}", client.name(), text::share(count, counts.requests())));
@@ -373,6 +391,25 @@ mod tests {
             file.contains("certbot 46.2 %") && !file.contains("Customer") && !file.contains("192.0.2.7"),
             "{file}"
         );
+    }
+
+    #[test]
+    fn a_peak_that_is_shorter_than_a_step_is_told() {
+        let facts = |most, orders_at_once| {
+            let mut counts = Counts::new(Paths::default(), most);
+            let orders = (0..40).chain(std::iter::repeat_n(7, orders_at_once));
+            for second in orders {
+                let time = 1_795_993_120 + second;
+                let line = format!(r#"{{"ts":{time},"method":"POST","uri":"/acme/new-order","status":201}}"#);
+                counts.add(&parse(line.as_bytes()).unwrap().unwrap());
+            }
+            Model::of(&counts, ModelSettings::default()).unwrap().facts().join("\n")
+        };
+        let told = facts(10, 29);
+        assert!(told.contains("Peak: 30 new orders in the second of 2026-11-29 22:58:47"), "{told}");
+        assert!(told.contains("which has 3.9 a second. --steps 100000"), "{told}");
+        // Steps of a second have it, and few orders are no peak.
+        assert!(!facts(100, 29).contains("Peak") && !facts(10, 3).contains("Peak"));
     }
 
     #[test]
