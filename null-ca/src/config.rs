@@ -109,7 +109,7 @@ pub(crate) const ISSUER_NAME: &str = "null-ca.test";
 
 /// How challenges are validated. **A type without an address is accepted without validation**, which is the
 /// default for all of them: such a CA issues to everybody.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Validation {
     /// Delay before a validation. With zero, and without an address for the type, the challenge's POST
@@ -117,6 +117,9 @@ pub struct Validation {
     pub delay: Latency,
     /// Share of validations that fail on purpose.
     pub failures: Share,
+    /// How long a validation waits for an answer. It is Boulder's time by default.
+    #[serde(deserialize_with = "duration")]
+    pub give_up: Duration,
     /// Retry-After, in seconds, of pending authorizations and processing challenges; none by default.
     pub retry_after: Option<u32>,
     /// Address from which http-01 responses of every name are fetched. Redirects are not followed.
@@ -130,6 +133,22 @@ pub struct Validation {
     pub caa: Option<SocketAddr>,
     /// Whether the challenge types of drafts are offered, too: dns-account-01 and dns-persist-01, validated as dns-01.
     pub drafts: bool,
+}
+
+impl Default for Validation {
+    fn default() -> Self {
+        Self {
+            delay: Latency::default(),
+            failures: Share::default(),
+            give_up: Duration::from_secs(10),
+            retry_after: None,
+            http01: None,
+            tls_alpn01: None,
+            dns01: None,
+            caa: None,
+            drafts: false,
+        }
+    }
 }
 
 /// A key for external account binding: HS256, HS384 or HS512.

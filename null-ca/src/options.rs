@@ -98,6 +98,9 @@ pub struct Options {
     /// Share of the validations that fail on purpose [default: none]
     #[arg(long, value_name = "SHARE", help_heading = VALIDATION)]
     validation_failures: Option<Share>,
+    /// How long a validation waits for an answer [default: 10s]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = VALIDATION)]
+    give_up: Option<Duration>,
     /// Address at which http-01 is validated for every name [default: http-01 is accepted unchecked]
     #[arg(long, value_name = "ADDR", help_heading = VALIDATION)]
     http01: Option<SocketAddr>,
@@ -198,6 +201,7 @@ impl Options {
         let validation = &mut config.validation;
         set(&mut validation.delay, &self.validation_delay);
         set(&mut validation.failures, &self.validation_failures);
+        set(&mut validation.give_up, &self.give_up);
         validation.http01 = self.http01.or(validation.http01);
         validation.tls_alpn01 = self.tls_alpn01.or(validation.tls_alpn01);
         validation.dns01 = self.dns01.or(validation.dns01);

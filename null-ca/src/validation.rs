@@ -42,15 +42,13 @@ pub(crate) struct Validator {
     tls_alpn01: Option<SocketAddr>,
     dns01: Option<SocketAddr>,
     caa: Option<SocketAddr>,
+    give_up: Duration,
     tls: TlsConnector,
     /// Bounds concurrent validations, and so the number of sockets; more wait.
     at_once: Semaphore,
 }
 
 const MOST_AT_ONCE: usize = 512;
-
-/// The same as Boulder's.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A key authorization has some 90 bytes; a much longer response does not answer the challenge.
 const LONGEST_RESPONSE: usize = 4096;
@@ -74,6 +72,7 @@ impl Validator {
             tls_alpn01: config.tls_alpn01,
             dns01: config.dns01,
             caa: config.caa,
+            give_up: config.give_up,
             tls: TlsConnector::from(Arc::new(tls)),
             at_once: Semaphore::new(MOST_AT_ONCE),
         })
@@ -103,9 +102,12 @@ impl Validator {
                 (Some(_), Identifier::Ip(_) | Identifier::Other { .. }) | (None, _) => Ok(()),
             }
         };
-        timeout(PATIENCE, looking).await.unwrap_or_else(|_| {
-            let detail = format!("{target} did not answer within {PATIENCE:?}");
-            Err(Problem::new(Kind::Connection, detail))
+        timeout(self.give_up, looking).await.unwrap_or_else(|_| {
+            let kind = match challenge.kind.listener() {
+                Listener::Http | Listener::Tls => Kind::Connection,
+                Listener::Dns => Kind::Dns,
+            };
+            Err(Problem::new(kind, format!("{target} did not answer within {:?}", self.give_up)))
         })
     }
 

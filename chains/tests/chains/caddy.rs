@@ -6,12 +6,12 @@
 use std::sync::Arc;
 
 use wec_acme::{HttpVersion, Roots};
-use wec_chains::{Chain, Connections, Context};
+use wec_chains::{Chain, Connections, Context, Mix, NameKind};
 use wec_record::{ChallengeType, FailureClass, Purpose};
 use wec_store::MemoryChallenges;
 use wec_testbed::{Caddy, Standard};
 
-use crate::common::{Answering, Worker, steps};
+use crate::common::{Answering, Worker, every_shape_and_behaviour, steps};
 
 #[tokio::test]
 async fn all_chains_run_by_each_challenge_type() {
@@ -70,4 +70,30 @@ async fn all_chains_run(http: HttpVersion, connections: Connections) {
     }
     let stored = worker.context.state.counts();
     assert_eq!((stored.certificates, stored.revoked), (1, 2));
+}
+
+#[tokio::test]
+async fn serves_every_shape_of_order_every_behaviour_and_a_chain_of_ones_own() {
+    let standard = Standard::reserve().unwrap();
+    let challenges = Arc::new(MemoryChallenges::new());
+    let _answering = Answering::on_standard_ports(&standard, challenges.clone()).await;
+    let caddy = Caddy::start(&standard).await.unwrap();
+    let roots = Roots::Pem(caddy.ca_pem().unwrap());
+    let mut worker = Worker::of(&caddy.directory_url(), roots, challenges, |_, _| {}).await;
+    every_shape_and_behaviour(&mut worker).await;
+    worker.policy(|policy| policy.choices.names = (1..=1).into());
+    // It takes orders for addresses, and does not decide about them.
+    let decided = |kind: &NameKind| !matches!(kind, NameKind::Ipv4 | NameKind::Ipv6);
+    for kind in NameKind::ALL.into_iter().filter(decided) {
+        for challenge in kind.challenge_types().iter().filter(|challenge| !challenge.is_draft()) {
+            worker.policy(|policy| {
+                policy.choices.name_kinds = Mix::even([kind]);
+                policy.choices.challenges = Mix::<ChallengeType>::even([*challenge]);
+            });
+            for chain in [Chain::Authorization, Chain::Certificate] {
+                let result = worker.run(chain).await;
+                assert!(result.successful, "{kind} {challenge}: {}", result.error);
+            }
+        }
+    }
 }

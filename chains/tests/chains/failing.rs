@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use wec_acme::Roots;
 use wec_chains::{Chain, Mix, NameKind};
@@ -79,6 +80,43 @@ async fn the_built_in_ca_decides_rightly_about_each_fault() {
         worker.succeed(Chain::Authorization).await;
         assert_eq!(answering.answered(challenge), before + 2, "{challenge}");
     }
+}
+
+/// Faults that last until the CA gives up.
+#[tokio::test]
+async fn the_built_in_ca_gives_up_on_silence_and_on_slow_answers() {
+    let challenges = Arc::new(MemoryChallenges::new());
+    let answering = Answering::on_loopback(challenges.clone()).await;
+    let at = answering.server.addresses();
+    let validation = Validation {
+        http01: at.http01,
+        tls_alpn01: at.tls_alpn01,
+        dns01: at.dns,
+        give_up: Duration::from_millis(300),
+        ..Validation::default()
+    };
+    let ca = NullCa::start(Config { validation, ..Config::default() }).unwrap();
+    let roots = Roots::Pem(ca.root_pem().unwrap().as_bytes().to_vec());
+    let mut worker = Worker::of(ca.directory_url(), roots, challenges, |_, _| {}).await;
+    worker.succeed(Chain::Registration).await;
+    let mut seen = 0;
+    for challenge in ChallengeType::STANDARD {
+        let lasting = [ValidationFault::Silence, ValidationFault::Slow].into_iter();
+        for fault in lasting.filter(|fault| fault.is_possible(challenge)) {
+            worker.policy(|policy| {
+                policy.choices.challenges = Mix::even([challenge]);
+                policy.choices.fail_validations = 1.0;
+                policy.choices.validation_faults = Mix::even([fault]);
+            });
+            let faulted = || answering.server.hits().counts().of(challenge, Verdict::Faulted);
+            let before = faulted();
+            let result = worker.succeed(Chain::Authorization).await;
+            assert!(result.abandoned && !result.issued, "{challenge} {fault}");
+            assert!(faulted() > before, "{challenge} {fault}");
+            seen += 1;
+        }
+    }
+    assert!(seen >= 5, "{seen} kinds and challenge types");
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use wec_record::{ChallengeType, FailureClass, Purpose};
 use wec_store::{ChallTestSrvWriter, MemoryChallenges, RedisChallenges};
 use wec_testbed::{ChallTestSrv, Pebble, PebbleOptions, Redis};
 
-use crate::common::{Answering, Worker, requests_in, steps};
+use crate::common::{Answering, Worker, every_shape_and_behaviour, requests_in, steps};
 
 /// A Pebble that validates at a challenge server with the worker's data.
 struct World {
@@ -295,4 +295,17 @@ async fn changes_and_ends_accounts_and_authorizations_and_downloads_again() {
     assert_eq!(steps(&result).last().map(String::as_str), Some("revokeCert 403"));
     worker.policy(|policy| policy.choices.revoke_by_other_account = 0.0);
     worker.succeed(Chain::Revoke).await;
+}
+
+#[tokio::test]
+async fn serves_every_shape_of_order_every_behaviour_and_a_chain_of_ones_own() {
+    let options = PebbleOptions { nonce_reject: 0, ..PebbleOptions::default() };
+    let mut world = World::with(options, |_| {}).await;
+    every_shape_and_behaviour(&mut world.worker).await;
+    world.worker.policy(|policy| {
+        policy.choices.names = (1..=1).into();
+        policy.choices.steps = "order, deactivate".parse().unwrap();
+    });
+    let result = world.worker.succeed(Chain::Composed).await;
+    assert_eq!(steps(&result), ["newOrder 201", "authorization 200"]);
 }

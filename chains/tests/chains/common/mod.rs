@@ -1,5 +1,6 @@
 //! Shared by the tests of chains: a worker's context for a CA, and short forms of results.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,10 +10,10 @@ use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use tokio_util::sync::CancellationToken;
 use wec_acme::transport::{Reply, Response, Transport};
-use wec_acme::{Checker, Client, Clock, Config, Directory, Failure, Meta, Roots};
+use wec_acme::{Behaviour, Checker, Client, Clock, Config, Directory, Failure, Meta, Roots};
 use wec_chains::{Chain, ChainResult, Context, Linger, Policy};
 use wec_challenge_server::ChallengeServer;
-use wec_record::{ChallengeType, FailureClass, Verdict};
+use wec_record::{ChallengeType, FailureClass, Purpose, Verdict};
 use wec_store::{ChallengeReader, MemoryChallenges, State, StateOptions};
 use wec_testbed::{Pebble, PebbleOptions, Standard};
 
@@ -282,4 +283,52 @@ impl Drop for Answering {
     fn drop(&mut self) {
         self.stop.cancel();
     }
+}
+
+/// Orders with repeated names, by accounts of their own and of several sizes; clients of every behaviour; a chain of
+/// one's own.
+pub(crate) async fn every_shape_and_behaviour(worker: &mut Worker) {
+    worker.policy(|policy| policy.choices.names = (2..=2).into());
+    for chain in [Chain::Registration, Chain::Authorization, Chain::Certificate] {
+        worker.succeed(chain).await;
+    }
+    worker.policy(|policy| policy.choices.plain.repeat_names = 1.0);
+    for chain in [Chain::Authorization, Chain::Certificate] {
+        worker.succeed(chain).await;
+    }
+    {
+        let claims = [(); 2].map(|()| worker.context.state.claim_certificate().unwrap());
+        // A CA may give them back in another order.
+        let names = claims.each_ref().map(|claim| claim.names.iter().collect::<BTreeSet<_>>());
+        assert_eq!(names[0], names[1]);
+    }
+    worker.policy(|policy| {
+        policy.choices.plain.repeat_names = 0.0;
+        policy.choices.plain.new_account = 1.0;
+        policy.choices.names = "1:2,3:1".parse().unwrap();
+    });
+    let result = worker.succeed(Chain::Authorization).await;
+    assert_eq!(steps(&result)[..2], ["newAccount 201", "newOrder 201"]);
+
+    for behaviour in Behaviour::ALL {
+        worker.policy(|policy| policy.choices.behaviours = vec![behaviour].into());
+        let result = worker.run(Chain::Authorization).await;
+        let polls = result.requests.iter().filter(|request| request.purpose == Purpose::Poll).count();
+        // 200 polls may be over before the validation is.
+        let over = behaviour == Behaviour::HastyPolls && polls >= 200;
+        assert!(result.successful || over, "{behaviour}: {}", result.error);
+        if result.successful && !result.abandoned {
+            worker.succeed(Chain::Certificate).await;
+        }
+    }
+
+    worker.policy(|policy| {
+        policy.choices.behaviours = vec![Behaviour::Proper].into();
+        let steps = "account, order, authorize, wait 10ms, finalize, download x3, revoke reason=4";
+        policy.choices.steps = steps.parse().unwrap();
+    });
+    let result = worker.succeed(Chain::Composed).await;
+    let steps = steps(&result);
+    let of = |step: &str| steps.iter().filter(|it| *it == step).count();
+    assert_eq!((of("newAccount 201"), of("certificate 200"), of("revokeCert 200")), (1, 4, 1), "{steps:?}");
 }
