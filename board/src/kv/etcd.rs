@@ -190,3 +190,24 @@ impl Root {
         Some(Pair { key: self.own(&pair.key)?, value: pair.value, version, lease })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use wec_testbed::etcd::Etcd as Server;
+
+    use super::*;
+
+    /// As after a restart of etcd that took longer than the lease: a node that joins tries again with another one.
+    #[tokio::test]
+    async fn a_lease_that_has_ended_before_its_write_is_no_refusal() {
+        let server = Server::start().await.unwrap();
+        let kv = Etcd::new(&EtcdOptions::new([server.endpoint()])).unwrap();
+        let lease = kv.lease("testing").await.unwrap().id;
+        kv.revoke(lease).await.unwrap();
+        let (key, make) = ("node".to_owned(), Make::Value(b"{}".to_vec()));
+        let write = Write { key, after: Some(0), make, lease: Some(lease) };
+        let lost = kv.write_if(vec![write], "testing").await.unwrap_err();
+        assert!(matches!(lost, BoardError::Lost { .. }), "{lost}");
+        assert!(!kv.renew(lease).await.unwrap());
+    }
+}

@@ -83,6 +83,11 @@ impl Failure {
         )
     }
 
+    /// Whether the lease of a write has ended since it was granted, as on a busy machine: another one may succeed.
+    fn is_of_the_lease(&self) -> bool {
+        matches!(self, Self::Status(status) if status.code() == Code::NotFound)
+    }
+
     /// Whether a new token may succeed: this one has expired or is from before a restart, or users or roles
     /// have changed.
     fn is_of_the_token(&self) -> bool {
@@ -157,6 +162,10 @@ impl Link {
                     return Ok(answer);
                 }
                 Err(failure) if failure.is_elsewhere() => reason = failure.reason(),
+                Err(failure) if failure.is_of_the_lease() => {
+                    self.current.store(at, Ordering::Relaxed);
+                    return Err(BoardError::Lost { doing, reason: failure.reason() });
+                }
                 Err(failure) => {
                     self.current.store(at, Ordering::Relaxed);
                     let endpoint = member.url.clone();
