@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 
-import { bracket, curve } from "./capacity";
+import { bracket, curve, joined, ticks, type Tick } from "./capacity";
 import type { CapacityStep, CapacityView } from "./wire";
 
 const plain = (text: string) => text.replace(/[\u00a0\u202f]/g, " ");
@@ -45,5 +45,19 @@ describe("a search for capacity", () => {
     ]);
     expect(curve(steps, "p95_ns").map(({ y }) => y)).toEqual([expect.closeTo(0.5, 9)]);
     expect(curve([step(5, 7e6)], "p50_ns")).toMatchObject([{ x: 0.5, y: 0.5 }]);
+  });
+
+  it("joins the latest step of each rate", () => {
+    const points = curve([step(10, 10e6), step(20, 90e6), step(20, 40e6)], "p50_ns");
+    expect(points).toHaveLength(3);
+    expect(joined(points).map(({ step: { rate, p50_ns } }) => [rate, p50_ns])).toEqual([[10, 10e6], [20, 40e6]]);
+  });
+
+  it("has round values along its axes, or the ends where there are no two", () => {
+    const labels = (...steps: CapacityStep[]) => Object.values(ticks(steps)).map((along: Tick[]) => along.map(({ label }) => label.replaceAll("\u00a0", " ")));
+    expect(labels(step(5, 40e6), step(80, 210e6))).toEqual([["5.00", "10.0", "20.0", "50.0"], ["50 ms", "100 ms", "200 ms"]]);
+    expect(labels(step(12, 31e6), step(18, 34e6))).toEqual([["12.0", "18.0"], ["31 ms", "34 ms"]]);
+    expect(labels(step(12, 31e6))).toEqual([["12.0"], ["31 ms"]]);
+    expect(labels()).toEqual([[], []]);
   });
 });
