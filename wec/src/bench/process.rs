@@ -5,6 +5,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
@@ -127,8 +128,9 @@ impl Measured {
     /// Stops it with a signal and waits.
     pub(crate) async fn finish(mut self) -> anyhow::Result<()> {
         if !self.has_ended() {
-            let asked = Command::new("kill").args(["-TERM", &self.pid.to_string()]).status().await;
-            asked.context("asking a measured process to end")?;
+            let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
+            let pid = pid.context("the id of a measured process is no id")?;
+            kill_process(pid, Signal::TERM).context("asking a measured process to end")?;
         }
         tokio::time::timeout(Duration::from_secs(60), self.child.wait())
             .await
