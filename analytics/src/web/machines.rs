@@ -95,13 +95,15 @@ pub(super) async fn live(
 impl Web {
     /// The processes on the board; node statistics are asked for theirs, as `wec node watch` asks.
     async fn machines(&self) -> Machines {
-        let mut machines = match &self.node_stats {
+        let machines = match &self.node_stats {
             Some(server) => server.all().await.nodes,
             None => Default::default(),
         };
         let nodes = self.board.nodes().borrow().clone();
-        let processes = nodes.into_iter().map(|node| Machine {
-            machine: node.stats.as_ref().and_then(|address| machines.remove(address)),
+        let of_machines: Vec<_> =
+            nodes.iter().map(|node| machines.get(address_of(&nodes, node)?).cloned()).collect();
+        let processes = nodes.into_iter().zip(of_machines).map(|(node, machine)| Machine {
+            machine,
             share: node.shares_load_of(&node.session).then(|| self.share(&node)),
             id: node.id,
             name: node.name,
@@ -119,5 +121,30 @@ impl Web {
     fn share(&self, node: &NodeInfo) -> f64 {
         const OF: u32 = 1_000_000;
         f64::from(self.board.shares(&node.session).borrow().workers(&node.id, OF)) / f64::from(OF)
+    }
+}
+
+/// The address of the statistics of a node's machine: its own, or that of another process of the same name. An agent's parts
+/// in sessions are processes on the board beside the agent, which has the statistics.
+fn address_of<'a>(nodes: &'a [NodeInfo], node: &'a NodeInfo) -> Option<&'a str> {
+    let beside = || nodes.iter().find(|other| other.name == node.name && other.stats.is_some());
+    node.stats.as_deref().or_else(|| beside()?.stats.as_deref())
+}
+
+#[cfg(test)]
+mod tests {
+    use wec_board::NodeId;
+
+    use super::*;
+
+    #[test]
+    fn a_part_of_an_agent_has_the_machine_of_the_agent() {
+        let node = |name: &str, stats: Option<&str>| {
+            let id = NodeId { stats: stats.map(str::to_owned), ..NodeId::new(name) };
+            NodeInfo::new(&id, NodeKind::Requester, NodeState::Serving)
+        };
+        let nodes = [node("a", Some("a:7070")), node("a", None), node("b", None), node("a", Some("a:7071"))];
+        let found: Vec<_> = nodes.iter().map(|node| address_of(&nodes, node)).collect();
+        assert_eq!(found, [Some("a:7070"), Some("a:7070"), None, Some("a:7071")]);
     }
 }
