@@ -6,15 +6,15 @@ use std::sync::Arc;
 
 use crate::views::schema;
 use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{Path, State};
+use axum::extract::rejection::{BytesRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, header};
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use utoipa::openapi::schema::ObjectBuilder;
 use utoipa::openapi::{RefOr, Schema};
-use utoipa::{PartialSchema, ToSchema};
-use wec_board::{Author, Board, BoardError, By, LiveValue, SessionState};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
+use wec_board::{Author, Board, BoardError, By, LiveValue, PlanState, SessionState};
 use wec_record::{Mark, MarkView, write_mark_views};
 
 use super::error::{ApiError, BodyRefusals, ErrorBody, ReadRefusals, Refusals, WriteRefusals};
@@ -98,18 +98,32 @@ pub struct SessionChanged {
     pub not_in_plan: Vec<String>,
 }
 
+/// Which sessions are listed.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Listed {
+    /// Only planned sessions in this state
+    state: Option<PlanState>,
+}
+
 /// The sessions, each with its runs
 #[utoipa::path(
     get,
     path = "/api/v1/sessions",
     operation_id = "list_sessions",
     tag = "control",
+    params(Listed),
     responses(
         Refusals,
         (status = OK, description = "The sessions on the board and those of the runs", body = Sessions),
+        (status = BAD_REQUEST, description = "There is no such state", body = ErrorBody),
     )
 )]
-pub(super) async fn list(State(web): State<Arc<Web>>) -> Json<Sessions> {
+pub(super) async fn list(
+    State(web): State<Arc<Web>>,
+    listed: Result<Query<Listed>, QueryRejection>,
+) -> Result<Json<Sessions>, ApiError> {
+    let Query(Listed { state }) = listed?;
     let runs = web.runs.list().await;
     let on_board = web.board.sessions().into_iter().map(|session| session.value);
     let on_board = on_board.map(|session| {
@@ -128,9 +142,12 @@ pub(super) async fn list(State(web): State<Arc<Web>>) -> Json<Sessions> {
             }),
         }
     }
+    if let Some(state) = state {
+        sessions.retain(|entry| entry.plan.as_ref().is_some_and(|plan| plan.state == state));
+    }
     let live = !web.board.agents().borrow().live.is_empty();
     let joining = Joining { possible: web.joining.possible || live, ..web.joining.clone() };
-    Json(Sessions { sessions, joining })
+    Ok(Json(Sessions { sessions, joining }))
 }
 
 /// The session on the board, or what its runs show of it

@@ -6164,7 +6164,10 @@ export interface operations {
     };
     list_sessions: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Only planned sessions in this state */
+                state?: components["schemas"]["PlanState"];
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -6178,6 +6181,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Sessions"];
+                };
+            };
+            /** @description There is no such state */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
                 };
             };
             /** @description The token is missing or wrong: send `Authorization: Bearer TOKEN` */

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 
 import { EXAMPLES } from "./examples";
-import { FIELDS, valueOf, WEIGHTS, withKey, type Field } from "./scenario-form";
+import { FIELDS, tomlOf, valueOf, WEIGHTS, withKey, type Field } from "./scenario-form";
 
 const field = (key: string): Field => [...FIELDS, ...WEIGHTS].find((field) => field.key === key) ?? expect.fail(`no field ${key}`);
 const set = (toml: string, key: string, value: string) => withKey(toml, field(key), value);
@@ -67,4 +67,11 @@ it("a value is read from the keys of the check", () => {
   expect(valueOf(keys, field("rate"))).toBe("20/s");
   expect(valueOf(keys, field("workers"))).toBe("");
   expect(valueOf(keys, field("thresholds"))).toBe("a{p(95)} < 2s\nb{x,y} > 0");
+});
+
+it("the keys of a session are a file to edit", () => {
+  const keys = { directory: "https://ca.test/dir", workers: "20", think_time: "1s..3s", rate: "0.50", insecure: "true", "weights.refresh": "4", "scenarios.open one.weights.refresh": "2" };
+  expect(tomlOf(keys)).toBe(
+    'directory = "https://ca.test/dir"\nworkers = 20\nthink_time = "1s..3s"\nrate = "0.50"\ninsecure = true\n\n[weights]\nrefresh = 4\n\n[scenarios."open one".weights]\nrefresh = 2\n',
+  );
 });

@@ -108,3 +108,23 @@ export function valueOf(keys: Readonly<ScenarioKeys>, { key, kind }: Field): str
   // The server joins the items by commas; those within braces are of an item.
   return kind === "list" ? text.split(/\s*,\s*(?![^{]*\})/).join("\n") : text;
 }
+
+const BARE = /^[A-Za-z0-9_-]+$/;
+
+/** A scenario file with these keys: top-level ones first, then a table for each common beginning. */
+export function tomlOf(keys: Readonly<ScenarioKeys>): string {
+  const quoted = (name: string) => (BARE.test(name) ? name : JSON.stringify(name));
+  const tables = new Map<string, string[]>([["", []]]);
+  for (const [key, value] of Object.entries(keys)) {
+    if (value === undefined) continue;
+    const parts = key.split(".");
+    const name = parts.pop() ?? "";
+    const table = parts.map(quoted).join(".");
+    const lines = tables.get(table) ?? [];
+    tables.set(table, lines);
+    // A number whose text would be another one is written as text, which is the same to the server.
+    const plain = value === "true" || value === "false" || (/^-?\d+(\.\d+)?$/.test(value) && String(Number(value)) === value);
+    lines.push(`${quoted(name)} = ${plain ? value : JSON.stringify(value)}\n`);
+  }
+  return [...tables].filter(([, lines]) => lines.length > 0).map(([table, lines]) => (table === "" ? "" : `[${table}]\n`) + lines.join("")).join("\n");
+}

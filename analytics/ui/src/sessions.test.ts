@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 
-import { actionsOf, agentState, copyOf, meantFor, partState, stateOf } from "./sessions";
+import { actionsOf, agentState, copyOf, isListed, meantFor, partState, patchOf, selectionOf, stateOf, typedAgents, type TypedAgents } from "./sessions";
 import type { AgentView, PartView, PlanView } from "./wire";
 
 const plan = (state: PlanView["state"]): PlanView => ({
@@ -23,11 +23,11 @@ const plan = (state: PlanView["state"]): PlanView => ({
 
 describe("what can be done with a session", () => {
   it.each<[PlanView["state"], string[]]>([
-    ["ready", ["start", "delete"]],
-    ["running", ["stop"]],
+    ["ready", ["start", "edit", "delete"]],
+    ["running", ["stop", "edit"]],
     ["stopping", ["stop"]],
-    ["aborted", ["start", "delete"]],
-    ["error", ["start", "delete"]],
+    ["aborted", ["start", "edit", "delete"]],
+    ["error", ["start", "edit", "delete"]],
   ])("that is %s", (state, actions) => expect(actionsOf(plan(state))).toEqual(actions));
 
   it("that was not planned is nothing", () => expect(actionsOf(null)).toEqual([]));
@@ -43,6 +43,33 @@ it("the state is the plan's, else that of the load on the board", () => {
 it("a session names the agents that it is meant for", () => {
   expect(meantFor({})).toBe("all agents");
   expect(meantFor({ names: ["a", "b"], group: "eu", labels: { disk: "ssd" } })).toBe("a, b; group eu; disk=ssd");
+});
+
+it("a filter lists the planned sessions of its state", () => {
+  const [ready, unplanned] = [{ id: "a", plan: plan("ready"), session: null, runs: [] }, { id: "b", plan: null, session: null, runs: [] }];
+  expect([isListed(ready, ""), isListed(ready, "ready"), isListed(ready, "error")]).toEqual([true, true, false]);
+  expect([isListed(unplanned, ""), isListed(unplanned, "ready")]).toEqual([true, false]);
+});
+
+describe("agents that are typed", () => {
+  it.each<[TypedAgents, ReturnType<typeof selectionOf>]>([
+    [{ names: "", group: "", labels: "" }, { names: [], group: null, labels: {} }],
+    [{ names: " a, b,", group: "eu ", labels: "disk=ssd, of=a=b" }, { names: ["a", "b"], group: "eu", labels: { disk: "ssd", of: "a=b" } }],
+    [{ names: "", group: "", labels: "disk" }, { wrong: "“disk” is not a label: write KEY=VALUE" }],
+  ])("%o", (typed, selection) => expect(selectionOf(typed)).toEqual(selection));
+
+  it("are those of a session as text", () => {
+    const agents = { names: ["a", "b"], group: "eu", labels: { disk: "ssd" } };
+    expect(selectionOf(typedAgents(agents))).toEqual(agents);
+  });
+});
+
+it("a change of a session has what differs, and is based on what was seen", () => {
+  const seen = { ...plan("ready"), revision: 3, keys: { workers: "2", rate: "5/s", "weights.refresh": "1" } };
+  const all = { names: [], group: null, labels: {} };
+  expect(patchOf(seen, seen.keys, all)).toBeUndefined();
+  expect(patchOf(seen, { workers: "4", rate: "5/s", run_time: "10m" }, all)).toEqual({ revision: 3, plan: { workers: "4", run_time: "10m", "weights.refresh": null } });
+  expect(patchOf(seen, seen.keys, { ...all, group: "eu" })).toEqual({ revision: 3, plan: {}, agents: { names: [], group: "eu", labels: {} } });
 });
 
 it("an agent is live, away, expected or draining", () => {

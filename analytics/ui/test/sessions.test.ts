@@ -84,6 +84,24 @@ describe("a page whose process has the board in its memory", () => {
     expect(await opened.violations()).toEqual([]);
   });
 
+  it("edits a session that waits, and lists those of a state", async () => {
+    await page.getByRole("button", { name: "Edit night…" }).click();
+    const toml = page.getByLabel("scenario, in TOML");
+    expect(await toml.inputValue()).toContain("workers = 2\n");
+    await toml.fill((await toml.inputValue()).replace("workers = 2", "workers = 5"));
+    await page.getByLabel("names of agents").fill("a, b");
+    await expect.poll(() => page.locator("[data-check]").getAttribute("data-check"), POLL).toBe("right");
+    await page.getByRole("button", { name: "Save", exact: true }).click();
+    await expect.poll(() => opened.text("#session-keys"), POLL).toMatch(/workers\s+5/);
+    expect(await opened.text("#session-parts")).toMatch(/workers 2 → 5/);
+    expect(await opened.text('[data-session="night"]')).toMatch(/a, b/);
+    await page.getByLabel("state", { exact: true }).selectOption("error");
+    await expect.poll(() => opened.text("#sessions"), POLL).toMatch(/No session is error/);
+    await page.getByLabel("state", { exact: true }).selectOption("ready");
+    await expect.poll(state, POLL).toBe("ready");
+    expect(await opened.violations()).toEqual([]);
+  });
+
   it("has given the browser nothing to complain about", () => {
     expect(opened.complaints.filter((complaint) => !complaint.includes("/runs/current/"))).toEqual([]);
   });

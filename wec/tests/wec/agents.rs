@@ -477,6 +477,13 @@ async fn the_api_does_what_the_terminal_does() {
     let sessions = bed.http("GET /api/v1/sessions", "").1;
     let entry = sessions["sessions"].as_array().unwrap().iter().find(|entry| entry["id"] == "night").unwrap();
     assert_eq!((&entry["plan"]["state"], entry["runs"].as_array().unwrap().len()), (&json!("stopped"), 1));
+    for (state, count) in [("stopped", 1), ("running", 0)] {
+        let listed = bed.http(&format!("GET /api/v1/sessions?state={state}"), "").1;
+        assert_eq!(listed["sessions"].as_array().unwrap().len(), count, "{state}: {listed}");
+    }
+    let (status, refused) = bed.http("GET /api/v1/sessions?state=bogus", "");
+    let why = refused["error"].as_str().unwrap();
+    assert!(status == 400 && why.contains("bogus") && why.contains("`stopped`"), "{refused}");
     assert_eq!(bed.http("DELETE /api/v1/sessions/night?revision=1", "").0, 409);
     assert_eq!(bed.http("DELETE /api/v1/sessions/night", "").1["deleted"], json!("night"));
 }
