@@ -31,7 +31,7 @@ pub enum Refusal {
     #[error("{0}")]
     Mistakes(Mistakes),
     /// The board has no such session.
-    #[error("session {0:?} is not on the board: start a run that follows it")]
+    #[error("session {0:?} is not on the board: start a run that follows it, or name another session")]
     NoSession(String),
     /// The session has no such scenario, or has several and none was named.
     #[error("{0}")]

@@ -7,7 +7,6 @@ use std::fmt::Write as _;
 use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context as _, anyhow, bail};
-use hyper::Method;
 use serde_json::{Map, Value, json};
 use wec_analytics::control::{self, Refusal};
 use wec_analytics::{Journal, ScenarioView, SessionChanged, SessionView, plans};
@@ -40,7 +39,7 @@ pub(crate) struct Options {
     /// Use the board instead of a page: etcd://HOST:PORT or sqlite://PATH
     #[arg(long, value_name = "URL", global = true, value_parser = Undisclosed(BoardUrl::parse), help_heading = RUN)]
     board: Option<BoardUrl>,
-    /// The session, with --board [default: default]
+    /// The session [default: the one that the page shows; with --board: default]
     #[arg(long, value_name = "ID", global = true, value_parser = parse_session_id, help_heading = RUN)]
     session: Option<String>,
     /// The scenario, for a run that has several
@@ -154,16 +153,16 @@ pub(crate) async fn session(options: Options) -> anyhow::Result<Exit> {
     if at.is_some() && at != usual && board.is_some() {
         mistakes.push("--at and --board: give one of them".to_owned());
     }
-    if session.is_some() && board.is_none() {
-        mistakes.push("--session: a page has one session; give it with --board only".to_owned());
-    }
     let wanted = wanted(&action).unwrap_or_else(|found| {
         mistakes.extend(found);
         Vec::new()
     });
     let way = match Way::chosen(at, board, mistakes).await? {
         Ok(Way::Board(board, usual)) => Way::Board(board, session.unwrap_or(usual)),
-        Ok(way) => way,
+        Ok(Way::Page(page)) => Way::Page(match &session {
+            Some(id) => page.of_session(id),
+            None => page,
+        }),
         Err(usage) => return Ok(usage),
     };
     let outcome = match action {
@@ -315,7 +314,7 @@ impl Way {
 
     async fn session(&self) -> anyhow::Result<SessionView> {
         match self {
-            Self::Page(page) => page.ask(Method::GET, "sessions/current", None).await,
+            Self::Page(page) => page.session().await,
             Self::Board(board, id) => {
                 let session = board.session(id).borrow().clone();
                 let session = session.ok_or_else(|| Refusal::NoSession(id.clone()))?;
@@ -327,7 +326,7 @@ impl Way {
     /// The changes of the session; the latest is last.
     async fn journal(&self) -> anyhow::Result<Vec<Mark>> {
         let journal = match self {
-            Self::Page(page) => page.ask(Method::GET, "sessions/current/journal", None).await?,
+            Self::Page(page) => page.journal().await?,
             Self::Board(board, id) => Journal::read(board, id).await?,
         };
         Ok(journal.changes)

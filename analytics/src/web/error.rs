@@ -75,7 +75,7 @@ pub(crate) enum ApiError {
     Forbidden(String),
     #[error("{0} does not exist: GET /api/v1/openapi.json has the paths")]
     NotFound(String),
-    #[error("session {0:?} is not on the board: start a run that follows it")]
+    #[error("session {0:?} is not on the board: start a run that follows it, or name another session")]
     NoSession(String),
     #[error("there is no run {0:?}: GET /api/v1/runs lists the runs")]
     NoRun(String),

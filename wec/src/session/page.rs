@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_util::task::AbortOnDropHandle;
 use url::Url;
-use wec_analytics::{SessionChanged, SessionView};
+use wec_analytics::{Journal, SessionChanged, SessionView};
 use wec_board::ChangeTo;
 use wec_pki::Tls;
 use wec_startup::redacted;
@@ -34,7 +34,12 @@ pub(crate) struct Page {
     token: Option<String>,
     /// For https.
     tls: Option<Tls>,
+    /// Where its session is in the API.
+    session: String,
 }
+
+/// The session that a page shows.
+const SHOWN: &str = "sessions/current";
 
 impl Page {
     /// Text as copied from a browser: without a scheme, or with the token in it.
@@ -55,12 +60,27 @@ impl Page {
         if !url.path().ends_with('/') {
             url.set_path(&format!("{}/", url.path()));
         }
-        Ok(Self { url, token, tls: None })
+        Ok(Self { url, token, tls: None, session: SHOWN.to_owned() })
     }
 
     /// With these files for https.
     pub(super) fn with(self, tls: Option<Tls>) -> Self {
         Self { tls, ..self }
+    }
+
+    /// The same with another session than the one that it shows.
+    pub(super) fn of_session(self, id: &str) -> Self {
+        Self { session: format!("sessions/{}", escaped(id)), ..self }
+    }
+
+    /// The session.
+    pub(super) async fn session(&self) -> anyhow::Result<SessionView> {
+        self.ask(Method::GET, &self.session, None).await
+    }
+
+    /// The changes of the session.
+    pub(super) async fn journal(&self) -> anyhow::Result<Journal> {
+        self.ask(Method::GET, &format!("{}/journal", self.session), None).await
     }
 
     /// One request for changes of the session, or one for changes of the scenario; there are never both.
@@ -87,9 +107,9 @@ impl Page {
             body.insert("limits".to_owned(), limits.into());
         }
         let path = if of_scenario {
-            format!("sessions/current/scenarios/{}", escaped(&self.scenario(scenario).await?))
+            format!("{}/scenarios/{}", self.session, escaped(&self.scenario(scenario).await?))
         } else {
-            "sessions/current".to_owned()
+            self.session.clone()
         };
         self.ask(Method::PATCH, &path, Some(&body.into())).await
     }
@@ -99,8 +119,7 @@ impl Page {
         if let Some(named) = named {
             return Ok(named);
         }
-        let session: SessionView = self.ask(Method::GET, "sessions/current", None).await?;
-        let mut names = session.scenarios.into_keys();
+        let mut names = self.session().await?.scenarios.into_keys();
         match (names.next(), names.next()) {
             (Some(only), None) => Ok(only),
             (first, second) => {

@@ -252,7 +252,9 @@ async fn several_sessions_run_on_one_agent_and_are_changed_and_stopped_apart() {
     );
     bed.wec(&["session", "pause", "--session", "one"]);
     assert!(bed.wec(&["session", "show", "one"]).starts_with("session one: paused since "));
-    bed.wec(&["session", "resume", "--session", "one"]);
+    let page = ["session", "--at", &bed.page, "resume", "--session", "one"];
+    let resumed = crate::common::run(bed.folder.path(), &page);
+    assert_eq!(String::from_utf8_lossy(&resumed.stdout), "state paused → running\n", "{}", said(&resumed));
     let refused = bed.tried(&["session", "delete", "one"]);
     assert!(said(&refused).contains("cannot delete session \"one\": it is running"), "{}", said(&refused));
     bed.wec(&["session", "stop", "one", "--now"]);
