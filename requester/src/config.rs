@@ -25,4 +25,4 @@ pub use plan::Decided;
 pub use scenario::Push;
 pub use schema::{plan_schema, session_schemas};
 pub use secrets::{SecretRef, Secrets};
-pub use session::{SessionKeys, keys_of_json, plan_for_agent};
+pub use session::{SessionKeys, check_files_of_agent, keys_of_json, plan_for_agent};

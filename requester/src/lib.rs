@@ -40,7 +40,7 @@ mod worker_seconds;
 
 pub use calibration::{calibration_file, keep_calibration, read_calibration};
 pub use config::{Flags, PlanOptions, plan_schema, session_schemas};
-pub use config::{SecretRef, Secrets, SessionKeys, keys_of_json, plan_for_agent};
+pub use config::{SecretRef, Secrets, SessionKeys, check_files_of_agent, keys_of_json, plan_for_agent};
 pub use descriptors::warning as open_files_warning;
 pub use engine::Runtimes;
 pub use error::StartError;

@@ -88,7 +88,15 @@ fn naming_variables(
             error.insert(kind, ContextValue::String(variable));
         }
     }
-    message
+    // clap counts a flag that a variable gives as used, and shows it in the usage as if it had to be typed.
+    let given = command
+        .get_arguments()
+        .filter(|arg| !arg.is_required_set() && arg.get_env().is_some_and(&is_set) && !is_typed(arg, typed));
+    let given: Vec<_> = given.map(|arg| format!(" {arg}")).collect();
+    let text = message.clone().unwrap_or_else(|| error.render().to_string());
+    let Some(usage) = text.lines().find(|line| line.starts_with("Usage: ")) else { return message };
+    let short = given.iter().fold(usage.to_owned(), |usage, flag| usage.replace(flag, ""));
+    if short == usage { message } else { Some(text.replace(usage, &short)) }
 }
 
 /// Whether the command line has the flag.
@@ -154,6 +162,34 @@ mod tests {
         assert!(told(&one, &["wec", "one", "-labc"], true).contains("for '--listen <N>'"));
         assert!(told(&two, &two, false).contains("for '--listen <N>'"));
         assert_eq!(told(&board, &board, true), "error: --board: is no board");
+    }
+
+    #[derive(Debug, clap::Parser)]
+    struct Paged {
+        #[arg(long, value_name = "URL", env = "WEC_TEST_AT", global = true)]
+        at: Option<String>,
+        #[command(subcommand)]
+        action: Action,
+    }
+
+    #[derive(Debug, clap::Subcommand)]
+    enum Action {
+        Remove { name: String },
+    }
+
+    #[test]
+    fn the_usage_has_no_flag_that_a_variable_gives() {
+        let usage = |as_if: &[&str], typed: &[&str]| {
+            let mut command = <Paged as clap::CommandFactory>::command();
+            let mut error = command.try_get_matches_from_mut(as_if).unwrap_err();
+            let typed: Vec<_> = typed.iter().map(OsString::from).collect();
+            let message = naming_variables(&mut error, &command, &typed, |_| true);
+            let message = message.unwrap_or_else(|| error.render().to_string());
+            message.lines().find(|line| line.starts_with("Usage")).unwrap().to_owned()
+        };
+        let typed = ["wec", "remove", "--at", "x"];
+        assert_eq!(usage(&typed, &["wec", "remove"]), "Usage: wec remove <NAME>");
+        assert_eq!(usage(&typed, &typed), "Usage: wec remove --at <URL> <NAME>");
     }
 
     #[derive(clap::Parser)]

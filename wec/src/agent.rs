@@ -36,7 +36,8 @@ use wec_pki::TlsOptions;
 use wec_record::Calibration;
 use wec_requester::config::{Command, Key};
 use wec_requester::{
-    DeliveryOptions, Flags, Hook, PROGRAM, PlanOptions, SecretRef, calibration_file, cpus, read_calibration,
+    DeliveryOptions, Flags, Hook, PROGRAM, PlanOptions, SecretRef, calibration_file, check_files_of_agent,
+    cpus, read_calibration,
 };
 use wec_startup::{Exit, Stop, Undisclosed, node_name, parse_node_name, say, show};
 
@@ -141,12 +142,17 @@ pub(crate) async fn agent(options: Options, stop: Stop) -> anyhow::Result<Exit> 
             return Ok(Exit::Usage);
         }
     };
+    if let Err(mistakes) = check_files_of_agent(&options.local.plan) {
+        mistakes.0.iter().for_each(|mistake| say(format_args!("error: {mistake}")));
+        return Ok(Exit::Usage);
+    }
+    // Before the measurement, which takes some seconds.
+    let url = url.secured(&options.delivery.tls)?;
     let consent = Consent { local: options.local.plan, secrets, hooks: options.hooks, variables };
     let id = NodeId::new(node_name(options.name.as_deref()));
     let clock = Clock::start();
     let strength = stop.unless_stopped(strength(options.no_calibration, &stop)).await?;
-    let opened = url.secured(&options.delivery.tls)?.open_at_start(Duration::MAX);
-    let board = stop.unless_stopped(opened).await?;
+    let board = stop.unless_stopped(url.open_at_start(Duration::MAX)).await?;
     let info = AgentInfo {
         name: id.name.clone(),
         incarnation: id.id,

@@ -83,6 +83,22 @@ pub fn plan_for_agent(
     if all.is_empty() { Ok(plan) } else { Err(Mistakes(all)) }
 }
 
+/// Checks the files of an agent's configuration: one that cannot be read would fail every session.
+///
+/// # Errors
+/// All errors in them.
+pub fn check_files_of_agent(local: &PlanOptions) -> Result<(), Mistakes> {
+    let some_session = [("directory", "https://127.0.0.1/directory"), ("workers", "1")];
+    let keys = some_session.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+    let Err(Mistakes(mut mistakes)) = plan_for_agent(&keys, local, Secrets::Elsewhere) else { return Ok(()) };
+    // What else is wrong may be right with the keys of another session.
+    mistakes.retain(|mistake| FILES.contains(&mistake.key.as_str()));
+    if mistakes.is_empty() { Ok(()) } else { Err(Mistakes(mistakes)) }
+}
+
+/// The keys of an agent's configuration whose values are files to read.
+const FILES: [&str; 5] = ["cacert", "client_cert", "client_key", "eab_file", "issuer_root"];
+
 /// The environment variable of the external account's HMAC key.
 const HMAC_KEY: &str = "WEC_EAB_HMAC_KEY";
 
@@ -242,6 +258,20 @@ mod tests {
         let plan = plan_for_agent(&keys(&[TARGET, ("workers", "7")]), &local, Secrets::Here).unwrap();
         assert_eq!((plan.state.as_str(), plan.workers()), ("sqlite://own", 7));
         assert_eq!(plan.permission.allowed_hosts, ["ca.example"]);
+    }
+
+    #[test]
+    fn files_of_an_agent_are_checked_before_its_sessions() {
+        let refused = |key: &str| {
+            let local = PlanOptions::default().with(key, "no-such-file.pem");
+            check_files_of_agent(&local).err().map(|mistakes| mistakes.to_string()).unwrap_or_default()
+        };
+        for key in ["cacert", "eab_file", "issuer_root"] {
+            assert!(refused(key).contains("no-such-file.pem"), "{key}: {}", refused(key));
+        }
+        // Whether it is right depends on the session.
+        assert_eq!(refused("http01_listen"), "");
+        assert_eq!(check_files_of_agent(&PlanOptions::default()), Ok(()));
     }
 
     #[test]

@@ -56,7 +56,11 @@ pub(super) enum Action {
     /// Remove a node whose agent is not live
     Remove {
         /// Its name
-        name: String,
+        #[arg(required_unless_present = "gone")]
+        name: Option<String>,
+        /// All nodes that are gone and not expected, such as containers and pods that were replaced
+        #[arg(long, conflicts_with = "name")]
+        gone: bool,
         /// Print what was removed as JSON
         #[arg(long)]
         json: bool,
@@ -95,13 +99,28 @@ async fn act(way: &Way, action: Action) -> anyhow::Result<()> {
             json,
             &format!("node {name}: sessions may not use it; those that it runs continue"),
         ),
-        Action::Remove { name, json } => {
+        Action::Remove { name: Some(name), json, .. } => {
             way.remove(&name).await?;
             if json {
                 return report(json!({ "deleted": name }));
             }
             report(format_args!("node {name} is forgotten"))
         }
+        Action::Remove { name: None, json, .. } => remove_gone(way, json).await,
+    }
+}
+
+/// Removes all nodes that are gone and not expected.
+async fn remove_gone(way: &Way, as_json: bool) -> anyhow::Result<()> {
+    let nodes = way.nodes().await?.nodes;
+    let names: Vec<_> = nodes.into_iter().filter(|node| state(node) == GONE).map(|node| node.name).collect();
+    for name in &names {
+        way.remove(name).await?;
+    }
+    match names.as_slice() {
+        _ if as_json => report(json!({ "deleted": names })),
+        [] => report("no node is gone"),
+        _ => report(format_args!("forgotten: {}", names.join(", "))),
     }
 }
 
@@ -112,11 +131,14 @@ fn told(node: &AgentView, as_json: bool, text: &str) -> anyhow::Result<()> {
     report(text)
 }
 
+/// The state of a node whose agent is not live, and for which no place is reserved.
+const GONE: &str = "gone";
+
 fn state(node: &AgentView) -> &'static str {
     match node {
         AgentView { reserved: true, .. } => "expected",
         AgentView { live: false, expected: true, .. } => "gone, expected",
-        AgentView { live: false, .. } => "gone",
+        AgentView { live: false, .. } => GONE,
         AgentView { activated: false, .. } => "deactivated",
         AgentView { draining: true, .. } => "draining",
         _ => "live",

@@ -168,6 +168,12 @@ async fn an_agent_measures_its_machine_at_its_first_start_only() {
     let shown = bed.wec(&["node", "list"]);
     let can_do = format!("{:.0} chains/s", offered.chains as f64 / 1_000.0);
     assert_eq!(shown.matches(&can_do).count(), 2, "{shown} lacks {can_do}");
+    assert_eq!(bed.wec(&["node", "remove", "--gone"]), "forgotten: a");
+    assert_eq!(bed.wec(&["node", "remove", "--gone"]), "no node is gone");
+    // A file that cannot be read is refused before anything is measured.
+    let refused = bed.tried(&["agent", "--cacert", "none.pem"]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(said(&refused).starts_with("error: --cacert: cannot read none.pem"), "{}", said(&refused));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -107,12 +107,14 @@ async fn a_run_over_mtls_and_what_other_certificates_get() {
     let args = [&args[..], &["--analytics", &results]].concat();
     let (_challenges, _) = start(folder, &args, &ours.flags("challenge-server"));
 
-    let requester = |iterations, flags: &[String], analytics: &str| {
-        let mut args = vec!["requester", "--board", &board, "--challenges", &challenges, "--state", &state];
+    let requester_on = |state: &str, iterations, flags: &[String], analytics: &str| {
+        let mut args = vec!["requester", "--board", &board, "--challenges", &challenges, "--state", state];
         args.extend(["--analytics", analytics, "--workers", "2", "--iterations", iterations]);
         args.extend(ca.target());
         ended(folder, &args, flags)
     };
+    let requester =
+        |iterations, flags: &[String], analytics: &str| requester_on(&state, iterations, flags, analytics);
     let output = requester("40", &ours.flags("requester"), &results);
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     let results_in_log = || {
@@ -120,8 +122,9 @@ async fn a_run_over_mtls_and_what_other_certificates_get() {
         crate::common::results(&log).filter(|result| result.successful).count()
     };
     until("the results are in the log", || results_in_log() >= 40);
-    let certificates = postgres.execute("postgres", "SELECT count(*) FROM pg_stat_ssl WHERE ssl").await;
-    assert!(certificates.is_ok(), "PostgreSQL is still there");
+    let plain = requester_on(&format!("{database}?sslmode=disable"), "1", &ours.flags("plain"), &results);
+    assert_eq!(plain.status.code(), Some(1), "{}", said(&plain));
+    assert!(said(&plain).contains("no encryption"), "PostgreSQL accepts TLS only: {}", said(&plain));
 
     // People have a token and no certificate.
     let of_people = ["--tls-ca".to_owned(), ours.path("ca.pem").display().to_string()];
