@@ -12,8 +12,8 @@ use serde_json::Value;
 use wec_analytics::{Aggregate, Analytics, IndexPlace, Live, LogFormat, ServedPage, WindowView, read_logs};
 use wec_log::RecordWriter;
 use wec_record::{
-    Chain, ChallengeType, Footer, KeepingUp, Mark, MarkBy, MarkValue, MarkWhat, Observation, Record,
-    RunHeader, ValidationHit, Verdict,
+    AuthorizationResult, Chain, ChallengeType, FailureClass, Footer, KeepingUp, Mark, MarkBy, MarkValue,
+    MarkWhat, Observation, Record, RunHeader, ValidationHit, Verdict,
 };
 
 use crate::common::{START, exchange, header, records};
@@ -294,6 +294,47 @@ async fn names_that_come_again_are_joined_as_in_the_whole_log() {
     for (from, to) in [(0, 12_001), (1, 11_999), (3_000, 9_000)] {
         let (_, text) = get(&page, &format!("window?from_ns={}&to_ns={}", from * SECOND, to * SECOND)).await;
         let part: WindowView = serde_json::from_str(&text).unwrap();
+        let mut whole = Aggregate::of_period(Duration::from_secs(from), Some(Duration::from_secs(to)));
+        records.iter().for_each(|record| whole.record(record));
+        let found =
+            [serde_json::to_value(part.snapshot).unwrap(), serde_json::to_value(part.series).unwrap()];
+        assert_eq!(found, of_aggregate(whole), "{from} to {to}");
+    }
+    page.finish().await;
+}
+
+/// A record may list its requests and authorizations in another order than they ended, and so be in several blocks.
+#[tokio::test]
+async fn rows_of_a_part_are_in_the_order_of_the_log_also_within_a_record() {
+    let mut records = vec![Record::Header(header("run"))];
+    for seq in 1..=500 {
+        let mut result =
+            crate::common::chain_result(Chain::Certificate, seq, seq * 27 * SECOND, 300 * SECOND);
+        for (index, request) in (0..).zip(&mut result.requests) {
+            // Two of them fail in the same way, with examples of their own.
+            request.endpoint = format!("e{}", (seq * 3 + index.min(2)) % 90).into();
+            request.successful = seq.is_multiple_of(2);
+            if !request.successful {
+                request.class = Some(FailureClass::Problem);
+                request.status = 400;
+                request.error = format!("{seq}, {index}");
+            }
+        }
+        let proof = result.authorizations[0].clone();
+        let at = |settled: u64| AuthorizationResult { settled, answered: settled - SECOND, ..proof.clone() };
+        result.authorizations = (0..4).map(|n| at((seq * 27 + n * 70 + 1) * SECOND)).collect();
+        result.authorizations.reverse();
+        result.requests.reverse();
+        records.push(crate::common::chain_record("r1", result));
+    }
+    records.push(Record::Footer(Footer { at_unix_ns: START + 14_000 * SECOND, ..Footer::default() }));
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("run.jsonl"), written(&records, LogFormat::Json)).unwrap();
+    let page = serve(folder.path(), IndexPlace::Beside).await;
+    for (from, to) in [(0, 14_000), (1, 9_999), (600, 1_200), (3_333, 8_000), (7_200, 7_500)] {
+        let (_, text) = get(&page, &format!("window?from_ns={}&to_ns={}", from * SECOND, to * SECOND)).await;
+        let part: WindowView = serde_json::from_str(&text).unwrap();
+        assert!(part.snapshot.endpoints.len() > 20 && part.snapshot.failures.len() > 10);
         let mut whole = Aggregate::of_period(Duration::from_secs(from), Some(Duration::from_secs(to)));
         records.iter().for_each(|record| whole.record(record));
         let found =

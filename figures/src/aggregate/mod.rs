@@ -41,8 +41,8 @@ use self::load::Loads;
 use self::nodes::Nodes;
 use self::observed::Observed;
 pub use self::over_time::OverTime;
-use self::part::PartOfRun;
 pub use self::part::Piece;
+use self::part::{PartOfRun, Place};
 pub use self::request_stats::Earlier;
 use self::timeline::{Attempts, Timeline};
 use self::totals::{ChainTotals, EndpointTotals, HitTotals, KnownEndpoints, OutcomeTotals};
@@ -76,9 +76,9 @@ pub struct Aggregate {
     /// The part of the run that is aggregated; none for all of it.
     #[serde(skip)]
     period: Option<PartOfRun>,
-    /// Of a piece, the place in the log of the next record.
+    /// Of a piece, the place in the log of what is counted now.
     #[serde(skip)]
-    place: u64,
+    place: Place,
     /// Start and end of the run.
     #[serde(skip)]
     times: RunTimes,
@@ -102,7 +102,7 @@ pub struct Aggregate {
     other_endpoint: Option<Box<EndpointTotals>>,
     failures: Vec<FailureFigures>,
     /// Where each of them was first.
-    failure_places: Vec<u64>,
+    failure_places: Vec<Place>,
     other_failure: Option<FailureFigures>,
     requests: u64,
     requests_failed: u64,
@@ -129,7 +129,7 @@ pub struct Aggregate {
     verdict: RunVerdict,
     marks: Vec<Mark>,
     /// Where each of them is.
-    mark_places: Vec<u64>,
+    mark_places: Vec<Place>,
     /// Target number of workers of each scenario, by name. Bounded by the number of scenarios in a plan.
     workers_targets: BTreeMap<String, u32>,
     /// Number of marks of the load tester itself.
@@ -290,7 +290,11 @@ impl Aggregate {
         let of_node = self.nodes.place(node);
         // Those of one second are drawn together.
         let (mut drawn_at, mut drawn) = (charted, Attempts::default());
+        let in_piece = self.piece().is_some();
         for (place, request) in result.requests.iter().enumerate() {
+            if in_piece {
+                self.place.in_record = place;
+            }
             let at = origin.saturating_add(request.done);
             let included = self.includes(at);
             if !included && !self.is_warm_up(at) {
@@ -316,8 +320,11 @@ impl Aggregate {
             }
         }
         self.timeline.requests(drawn_at, drawn);
+        if in_piece {
+            self.place.in_record = usize::MAX;
+        }
         for authorization in &result.authorizations {
-            if self.piece().is_none() && self.includes(origin.saturating_add(authorization.settled)) {
+            if !in_piece && self.includes(origin.saturating_add(authorization.settled)) {
                 self.validations.authorization(origin, authorization);
             }
         }

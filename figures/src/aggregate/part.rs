@@ -7,6 +7,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use wec_record::{Event, Mark, MarkBy, MarkValue, MarkWhat, Record, RunTimes, WarmUp, Within};
 
 use super::totals::KnownEndpoints;
@@ -35,6 +36,15 @@ pub enum Piece {
     First,
     /// Its totals since a node's start are reduced when it is put to the first one.
     Further,
+}
+
+/// A place in the log, by which the rows of pieces are ordered: a record may list requests that ended in another order,
+/// and so are in several pieces.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) struct Place {
+    record: u64,
+    /// The place of the request among those of its record; the chain itself comes after them.
+    pub(super) in_record: usize,
 }
 
 impl PartOfRun {
@@ -79,7 +89,7 @@ impl Aggregate {
 
     /// The next record has this place in the log, by which rows of pieces are ordered.
     pub const fn at_place(&mut self, place: u64) {
-        self.place = place;
+        self.place = Place { record: place, in_record: 0 };
     }
 
     /// Adds a piece that follows.
@@ -267,7 +277,7 @@ impl Aggregate {
 }
 
 /// Sorts what is at these places, and the places.
-pub(super) fn sort_by_places<T>(of: &mut Vec<T>, places: &mut Vec<u64>) {
+pub(super) fn sort_by_places<T>(of: &mut Vec<T>, places: &mut Vec<Place>) {
     let mut both: Vec<_> = places.drain(..).zip(of.drain(..)).collect();
     both.sort_by_key(|(place, _)| *place);
     (*places, *of) = both.into_iter().unzip();

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use wec_record::{ChallengeType, FailureClass, Verdict};
 
 use super::over_time::OverTime;
+use super::part::Place;
 use super::slowest::Slowest;
 use super::spent::{Parts, RequestParts};
 use crate::distribution::Times;
@@ -36,7 +37,7 @@ pub(super) struct EndpointTotals {
     /// Bytes of the answers' bodies, of all that were not cut off.
     pub(super) received: u64,
     /// Of a piece of a run: where it was first.
-    pub(super) first: u64,
+    pub(super) first: Place,
 }
 
 /// Where endpoints are, by the addresses of their names: most are those of texts that are kept once for the process, so
@@ -114,7 +115,7 @@ pub(super) struct HitTotals {
     pub(super) verdict: Verdict,
     pub(super) took: Times,
     /// As that of endpoints.
-    pub(super) first: u64,
+    pub(super) first: Place,
 }
 
 impl OutcomeTotals {

@@ -128,13 +128,7 @@ impl Blocks {
             let counted = self.joined && within.contains(number);
             let section =
                 unpacked(&sections.read(if counted { places.shared } else { places.validations })?)?;
-            let mut rest = &section[..];
-            while !rest.is_empty() {
-                let (place, event) = read(&mut rest).ok_or_else(damaged)?;
-                if unix_ns.contains(&event.at) {
-                    events.push((place, event));
-                }
-            }
+            events.extend(in_order(&section)?.into_iter().filter(|(_, event)| unix_ns.contains(&event.at)));
         }
         // Those of a block are in order already.
         events.sort_by_key(|(place, _)| *place);
@@ -160,6 +154,8 @@ pub(super) struct MakingBlocks {
     /// The numbers of the open blocks; the last one was counted in last.
     open: VecDeque<u64>,
     warnings: Vec<Event>,
+    /// Events of validations so far, by which they are ordered: a record may have several.
+    events: u64,
     names: Names,
     /// Makes hashes of names that nobody can foresee.
     seed: [u64; 2],
@@ -183,6 +179,7 @@ impl Default for MakingBlocks {
             blocks: BTreeMap::new(),
             open: VecDeque::new(),
             warnings: Vec::new(),
+            events: 0,
             names: Names::default(),
             seed: rand::random(),
             over: false,
@@ -206,14 +203,14 @@ impl MakingBlocks {
                     if let Some(event) =
                         ValidationEvent::of_authorization(name, *origin_unix_ns, authorization)
                     {
-                        self.note(place, event);
+                        self.note(event);
                     }
                 }
                 counted
             }
             Record::Hit { hit, .. } => {
                 let name = self.hash(&hit.name);
-                self.note(place, ValidationEvent::of_hit(name, hit));
+                self.note(ValidationEvent::of_hit(name, hit));
                 self.count(record, place, [hit.at_unix_ns].into_iter())
             }
             Record::Event(event) => {
@@ -297,10 +294,11 @@ impl MakingBlocks {
         Ok(())
     }
 
-    fn note(&mut self, place: u64, event: ValidationEvent) {
+    fn note(&mut self, event: ValidationEvent) {
         self.names.take(event.name, event.at / NS);
         let block = self.blocks.entry(event.at / (self.width_s * NS)).or_default();
-        write(place, event, &mut block.events);
+        write(self.events, event, &mut block.events);
+        self.events += 1;
     }
 
     /// The figures of a block.
@@ -357,10 +355,7 @@ impl Block {
     /// Counts the validations of the names that are in this block only. Returns them with the events of the others.
     fn join(&self, names: &Names, width_s: u64) -> io::Result<(Validations, Vec<u8>)> {
         let (mut counted, mut shared) = (Validations::default(), Vec::new());
-        let events = unpacked(&self.packed_events)?;
-        let mut rest = &events[..];
-        while !rest.is_empty() {
-            let (place, event) = read(&mut rest).ok_or_else(damaged)?;
+        for (place, event) in in_order(&unpacked(&self.packed_events)?)? {
             if names.is_in_one(event.name, width_s) {
                 counted.count(event);
             } else {
@@ -410,8 +405,8 @@ fn packed(content: &[u8]) -> io::Result<Vec<u8>> {
     encoder.finish()
 }
 
-/// An event: its place in the log, its type, the hash of its name, its time, and of an authorization how long before
-/// that it was answered, of a hit where it came from.
+/// An event: its place among all events of the log, its type, the hash of its name, its time, and of an authorization how
+/// long before that it was answered, of a hit where it came from.
 fn write(place: u64, event: ValidationEvent, to: &mut Vec<u8>) {
     let ValidationEvent { name, challenge, answered, at, source } = event;
     encode_varint(place, to);
@@ -422,6 +417,16 @@ fn write(place: u64, event: ValidationEvent, to: &mut Vec<u8>) {
         Some(answered) => encode_varint(at.wrapping_sub(answered), to),
         None => to.extend(source.to_le_bytes()),
     }
+}
+
+/// The events of a section, in the order of the log: blocks that became one have theirs one after the other.
+fn in_order(section: &[u8]) -> io::Result<Vec<(u64, ValidationEvent)>> {
+    let (mut rest, mut events) = (section, Vec::new());
+    while !rest.is_empty() {
+        events.push(read(&mut rest).ok_or_else(damaged)?);
+    }
+    events.sort_by_key(|(place, _)| *place);
+    Ok(events)
 }
 
 fn read(rest: &mut &[u8]) -> Option<(u64, ValidationEvent)> {
