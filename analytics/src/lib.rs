@@ -28,15 +28,15 @@ pub use log::{DamagedLine, LogError, LogReport, read_logs, replay};
 pub use notice::{NoticeDetails, notice, page_link};
 pub use options::{Options, run};
 pub use runs::{
-    ConsumerOptions, ExporterOptions, IndexPlace, IndexedRun, LogPlace, RecordedRun, read_reports,
+    ConsumerOptions, ExporterOptions, IndexPlace, IndexedRun, LogPlace, Reading, RecordedRun, read_reports,
 };
 pub use serve::{ServeOptions, ServedPage, index_at_end, serve, write_index};
 pub use service::{Analytics, Config, Finished, StartError};
 pub use summary::summary_table;
 pub use views::{
     AgentView, Agents, CapacityStep, CapacityView, Health, Joining, LimitsView, Live, NodeView, PartView,
-    PlanView, ReplayState, ReplayView, RunEnd, RunEntry, RunSource, Runs, ScenarioView, SessionEntry,
-    SessionView, Sessions, StepOutcome, ValueView,
+    PlanView, ReadingView, ReplayState, ReplayView, RunEnd, RunEntry, RunSource, Runs, ScenarioView,
+    SessionEntry, SessionView, Sessions, StepOutcome, ValueView,
 };
 pub use wec_figures::aggregate::Aggregate;
 pub use wec_figures::distribution::{

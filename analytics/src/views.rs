@@ -11,6 +11,6 @@ mod sessions;
 
 pub use self::live::{CapacityStep, CapacityView, Health, Live, NodeView, StepOutcome};
 pub use self::plans::{AgentView, Agents, PartView, PlanView};
-pub use self::replay::{ReplayState, ReplayView, RunSource};
+pub use self::replay::{ReadingView, ReplayState, ReplayView, RunSource};
 pub use self::runs::{RunEnd, RunEntry, Runs};
 pub use self::sessions::{Joining, LimitsView, ScenarioView, SessionEntry, SessionView, Sessions, ValueView};

@@ -43,6 +43,11 @@ impl KeptPage {
             token: std::env::var("WEC_TOKEN").ok().and_then(Token::new),
             opens_with: Some(run),
         };
+        if index == IndexPlace::Beside {
+            say(
+                "reading the log of the run for the page that stays, and writing the index with which it opens at once",
+            );
+        }
         match page.start_with(index).await {
             Ok(analytics) => {
                 say(format_args!(

@@ -26,6 +26,7 @@ mod paused;
 mod pki;
 mod prefill;
 mod progress;
+mod reading;
 mod reconcile;
 #[cfg(test)]
 mod reference;

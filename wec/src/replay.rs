@@ -5,15 +5,17 @@ mod drive;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context as _, bail, ensure};
 use url::Url;
-use wec_analytics::{Analytics, RecordedRun, ServedPage, Token};
+use wec_analytics::{Analytics, Reading, RecordedRun, ServedPage, Token};
 use wec_requester::Flags;
 use wec_startup::{Exit, Stop, say, show};
 
 use self::drive::Drive;
 use crate::output::{OutputOptions, Page};
+use crate::reading::show_reading;
 
 /// The heading in `--help`.
 const HEADING: &str = "Replay";
@@ -65,11 +67,17 @@ pub(crate) async fn replay(options: Options, stop: Stop) -> anyhow::Result<Exit>
         say(format_args!("error: {error}"));
         return Ok(Exit::Usage);
     }
-    let reading = tokio::task::spawn_blocking(move || RecordedRun::read(&logs));
-    let Some(recorded) = stop.finish.run_until_cancelled(reading).await else {
-        return Ok(Exit::Interrupted);
+    let reading = Arc::new(Reading::of(&logs));
+    let read = {
+        let reading = Arc::clone(&reading);
+        tokio::task::spawn_blocking(move || RecordedRun::read_noting(&logs, &reading))
     };
-    let recorded = recorded.context("reading the log")??;
+    let recorded = tokio::select! {
+        biased;
+        () = stop.finish.cancelled() => return Ok(Exit::Interrupted),
+        recorded = read => recorded.context("reading the log")??,
+        never = show_reading(&reading) => match never {},
+    };
     tell(&recorded.problems(), strict)?;
     let run = recorded.id();
     let analytics = page(recorded, speed, output.listen, output.page_host).await?;

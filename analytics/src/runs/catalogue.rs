@@ -20,10 +20,10 @@ use super::live::READ_BY_WINDOW;
 use super::log_file::LogFile;
 use super::notes::{note_file, read_note, write_note};
 use super::recorded::RecordedRun;
-use super::{Figures, LogPlace, Replayed, Run, Shown, shown_path};
+use super::{Figures, LogPlace, Reading, Replayed, Run, Shown, shown_path};
 use crate::Aggregate;
 use crate::log::LogError;
-use crate::views::{Health, RunEnd, RunEntry, RunSource};
+use crate::views::{Health, ReadingView, RunEnd, RunEntry, RunSource};
 
 /// The name of the run that is shown by default.
 pub(crate) const CURRENT: &str = "current";
@@ -57,6 +57,8 @@ pub(crate) struct Catalogue {
     outcomes: Mutex<HashMap<String, KnownOutcome>>,
     /// Reading a log occupies a processor: one at a time.
     reading: Arc<tokio::sync::Mutex<()>>,
+    /// The logs that are read now because somebody opens their run.
+    opening: Mutex<Option<Arc<Reading>>>,
 }
 
 /// A file, and the header of the log that it is.
@@ -123,6 +125,7 @@ impl Catalogue {
             files: Mutex::default(),
             outcomes: Mutex::default(),
             reading: Arc::default(),
+            opening: Mutex::default(),
         }
     }
 
@@ -164,7 +167,7 @@ impl Catalogue {
             return Err(LogError::Io { what: "open", path, source: io::ErrorKind::NotFound.into() });
         };
         // Its counts are shown, too, which an index does not have.
-        let (index, aggregate) = RunIndex::renew(&files, &self.index)?;
+        let (index, aggregate) = RunIndex::renew(&files, &self.index, &reading_of(&files))?;
         let first = self.logged(id, files, index, Some(aggregate));
         lock(&self.kept).push_front(Kept::Logged(Arc::clone(&first)));
         self.first = Some(first);
@@ -242,20 +245,32 @@ impl Catalogue {
             }
             return Ok(Some(kept));
         }
-        let kept = if grows(&files) {
-            let figures = Figures::new(self.shown.number(), Aggregate::default());
-            let followed = Followed::open(id, &files, figures)?;
-            followed.follow();
-            Kept::Followed(followed)
-        } else {
-            let (index, aggregate) = RunIndex::open(&files, &self.index)?;
-            Kept::Logged(self.logged(id, files, index, aggregate))
-        };
+        let reading = Arc::new(reading_of(&files));
+        *lock(&self.opening) = Some(Arc::clone(&reading));
+        let kept = self.open(id, files, &reading);
+        *lock(&self.opening) = None;
+        let kept = kept?;
         let mut all = lock(&self.kept);
         all.retain(|other| other.id() != id);
         all.truncate(MAX_KEPT - 1);
         all.push_front(kept.clone());
         Ok(Some(kept))
+    }
+
+    fn open(&self, id: &str, files: Vec<LogFile>, reading: &Reading) -> Result<Kept, LogError> {
+        if grows(&files) {
+            let figures = Figures::new(self.shown.number(), Aggregate::default());
+            let followed = Followed::open(id, &files, figures, reading)?;
+            followed.follow();
+            return Ok(Kept::Followed(followed));
+        }
+        let (index, aggregate) = RunIndex::open(&files, &self.index, reading)?;
+        Ok(Kept::Logged(self.logged(id, files, index, aggregate)))
+    }
+
+    /// How far the logs of the run that is being opened are read; none while no run is.
+    pub(crate) fn opening(&self) -> Option<ReadingView> {
+        lock(&self.opening).as_ref().map(|reading| reading.view())
     }
 
     /// The figures from and to these times after its start of a run that has not ended, by what is in its logs
@@ -472,6 +487,11 @@ impl RunFiles {
     fn note_file(&self) -> Option<PathBuf> {
         note_file(&self.header.run, &self.files.last()?.path)
     }
+}
+
+fn reading_of(files: &[LogFile]) -> Reading {
+    let paths: Vec<_> = files.iter().map(|file| file.path.clone()).collect();
+    Reading::of(&paths)
 }
 
 /// Whether another process seems to be writing the last of these logs.

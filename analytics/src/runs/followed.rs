@@ -10,13 +10,14 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio_util::task::AbortOnDropHandle;
-use wec_log::{DECISIVE, Found, Reader, Seen, footer_at, header_at, judge, next_names};
+use wec_log::{DECISIVE, Found, Reader, Seen, footer_at, header_at, judge, next_names, read_placed};
 use wec_record::Record;
 
 use super::log_file::LogFile;
-use super::{Figures, Run, shown_path};
+use super::reading::Progress;
+use super::{Figures, Reading, Run, shown_path};
 use crate::clock::unix_now_ns;
-use crate::log::{LogError, read_logs};
+use crate::log::LogError;
 use crate::views::{Health, RunSource};
 
 /// How often the length of the log is looked at.
@@ -44,7 +45,14 @@ impl Followed {
     ///
     /// # Errors
     /// When one of them cannot be read.
-    pub(super) fn open(id: &str, files: &[LogFile], figures: Figures) -> Result<Arc<Self>, LogError> {
+    pub(super) fn open(
+        id: &str,
+        files: &[LogFile],
+        figures: Figures,
+        reading: &Reading,
+    ) -> Result<Arc<Self>, LogError> {
+        let paths: Vec<_> = files.iter().map(|file| file.path.clone()).collect();
+        let mut progress = reading.begin(&paths);
         let figures = Arc::new(figures);
         let last = files.last().map(|last| last.inode);
         let (growing, others): (Vec<_>, Vec<_>) =
@@ -52,7 +60,10 @@ impl Followed {
         let mut of_run = OfRun { run: id.to_owned(), ..OfRun::default() };
         if !others.is_empty() {
             let paths: Vec<_> = others.iter().map(|file| file.path.clone()).collect();
-            let report = read_logs(&paths, |record| figures.lock().record(record))?;
+            let report = read_placed(&paths, |record, _, start| {
+                progress.at(start);
+                figures.lock().record(record);
+            })?;
             (of_run.bytes, of_run.problems, of_run.places) = (report.bytes, report.problems(), paths.len());
             of_run.known = others.iter().map(|file| (file.inode, file.length)).collect();
             of_run.seen = report.into_seen();
@@ -70,7 +81,7 @@ impl Followed {
             grows: AtomicBool::new(true),
             following: OnceLock::new(),
         });
-        followed.read_on();
+        followed.read_on(Some(&mut progress));
         Ok(followed)
     }
 
@@ -91,7 +102,7 @@ impl Followed {
         let found = tails.len() > before;
         drop(logs);
         if found {
-            self.read_on();
+            self.read_on(None);
         }
     }
 
@@ -106,7 +117,7 @@ impl Followed {
             tokio::time::sleep(LOOK_EVERY).await;
             let Some(run) = run.upgrade() else { return };
             // The panic hook has reported a panic.
-            let grows = tokio::task::spawn_blocking(move || run.read_on()).await;
+            let grows = tokio::task::spawn_blocking(move || run.read_on(None)).await;
             if !grows.unwrap_or(false) {
                 return;
             }
@@ -114,11 +125,15 @@ impl Followed {
     }
 
     /// Whether the log may grow further.
-    fn read_on(&self) -> bool {
+    fn read_on(&self, mut progress: Option<&mut Progress<'_>>) -> bool {
         let mut logs = self.logs();
-        let grows = logs.read_on(|records| {
+        let grows = logs.read_on(|records, bytes| {
             let mut figures = self.figures.lock();
             records.iter().for_each(|record| figures.record(record));
+            drop(figures);
+            if let Some(progress) = &mut progress {
+                progress.read(bytes);
+            }
         });
         *self.health.lock().unwrap_or_else(PoisonError::into_inner) = logs.health();
         // After the figures, so that who sees the end has all of them.
@@ -194,8 +209,9 @@ impl OfRun {
 }
 
 impl Logs {
-    /// Reads to the end of each log, and hands on the new records in batches. Whether the log may grow further.
-    fn read_on(&mut self, mut each: impl FnMut(&[Record])) -> bool {
+    /// Reads to the end of each log, and hands on the new records in batches, with how many bytes of the logs that are
+    /// not followed and of this one were read. Whether the log may grow further.
+    fn read_on(&mut self, mut each: impl FnMut(&[Record], u64)) -> bool {
         for tail in &mut self.tails {
             if let Err(error) = tail.read_on(&mut self.of_run, &mut each) {
                 self.of_run.problems.push(format!("cannot read the log {}: {error}", tail.path.display()));
@@ -259,7 +275,7 @@ impl Tail {
     }
 
     /// Reads to the end of the log, and hands on the new records in batches.
-    fn read_on(&mut self, of_run: &mut OfRun, each: &mut impl FnMut(&[Record])) -> io::Result<()> {
+    fn read_on(&mut self, of_run: &mut OfRun, each: &mut impl FnMut(&[Record], u64)) -> io::Result<()> {
         loop {
             let length = self.file.metadata()?.len();
             if self.reader.as_ref().is_some_and(|reader| length < reader.bytes()) {
@@ -283,10 +299,10 @@ impl Tail {
     }
 
     /// Whether there is more.
-    fn read_batch(&mut self, of_run: &mut OfRun, each: &mut impl FnMut(&[Record])) -> io::Result<bool> {
+    fn read_batch(&mut self, of_run: &mut OfRun, each: &mut impl FnMut(&[Record], u64)) -> io::Result<bool> {
         let mut records = Vec::with_capacity(BATCH);
         let more = self.read_records(of_run, &mut records)?;
-        each(&records);
+        each(&records, of_run.bytes + self.read());
         Ok(more)
     }
 

@@ -27,7 +27,7 @@ pub(super) use self::file::is_index;
 use self::file::{IndexedFile, Sections};
 pub(super) use self::parts::{Making, Parts};
 use super::log_file::LogFile;
-use super::shown_path;
+use super::{Reading, shown_path};
 use crate::Aggregate;
 use crate::log::LogError;
 use crate::views::Health;
@@ -70,7 +70,11 @@ impl RunIndex {
     ///
     /// # Errors
     /// When a log cannot be read.
-    pub(super) fn open(logs: &[LogFile], place: &IndexPlace) -> Result<(Self, Option<Aggregate>), LogError> {
+    pub(super) fn open(
+        logs: &[LogFile],
+        place: &IndexPlace,
+        reading: &Reading,
+    ) -> Result<(Self, Option<Aggregate>), LogError> {
         let paths: Vec<_> = logs.iter().map(|log| log.path.clone()).collect();
         let (file, files) = (place.file_of(&paths), file::identify(logs));
         if let (Some(file), Some(files)) = (&file, &files)
@@ -79,7 +83,7 @@ impl RunIndex {
             found.head.health.log = named(&paths);
             return Ok((found, None));
         }
-        let (index, aggregate) = Self::make_and_store(&paths, file.as_deref(), files)?;
+        let (index, aggregate) = Self::make_and_store(&paths, file.as_deref(), files, reading)?;
         Ok((index, Some(aggregate)))
     }
 
@@ -87,11 +91,15 @@ impl RunIndex {
     ///
     /// # Errors
     /// When a log cannot be read.
-    pub(super) fn renew(logs: &[LogFile], place: &IndexPlace) -> Result<(Self, Aggregate), LogError> {
+    pub(super) fn renew(
+        logs: &[LogFile],
+        place: &IndexPlace,
+        reading: &Reading,
+    ) -> Result<(Self, Aggregate), LogError> {
         let paths: Vec<_> = logs.iter().map(|log| log.path.clone()).collect();
         let file = place.file_of(&paths);
         let files = file.as_ref().and_then(|_| file::identify(logs));
-        Self::make_and_store(&paths, file.as_deref(), files)
+        Self::make_and_store(&paths, file.as_deref(), files, reading)
     }
 
     /// The index in this file, if it is one of these logs as they are.
@@ -103,9 +111,10 @@ impl RunIndex {
         paths: &[PathBuf],
         file: Option<&Path>,
         files: Option<Vec<IndexedFile>>,
+        reading: &Reading,
     ) -> Result<(Self, Aggregate), LogError> {
         let stored = file.filter(|_| files.is_some());
-        let (index, aggregate) = Self::make(paths, files.unwrap_or_default())?;
+        let (index, aggregate) = Self::make(paths, files.unwrap_or_default(), reading)?;
         if let Some(file) = stored
             && let Err(error) = file::store(&index, file)
         {
@@ -117,11 +126,17 @@ impl RunIndex {
         Ok((index, aggregate))
     }
 
-    fn make(paths: &[PathBuf], files: Vec<IndexedFile>) -> Result<(Self, Aggregate), LogError> {
+    fn make(
+        paths: &[PathBuf],
+        files: Vec<IndexedFile>,
+        reading: &Reading,
+    ) -> Result<(Self, Aggregate), LogError> {
         let mut aggregate = Aggregate::default();
         let mut making = Making::default();
         let mut blocks = MakingBlocks::default();
+        let mut progress = reading.begin(paths);
         let report = read_placed(paths, |record, _, start| {
+            progress.at(start);
             aggregate.record(record);
             let place = making.take(record, start);
             blocks.take(record, place);

@@ -4,12 +4,13 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
+use wec_log::read_placed;
 use wec_record::Record;
 
 use super::end::end;
-use super::shown_path;
+use super::{Reading, shown_path};
 use crate::Aggregate;
-use crate::log::{LogError, LogReport, check_input, read_logs};
+use crate::log::{LogError, LogReport, check_input};
 use crate::views::{Health, RunEntry};
 
 /// Bytes of standard input that are kept in a temporary file.
@@ -35,6 +36,14 @@ impl RecordedRun {
     /// # Errors
     /// When a file cannot be read or has no records, or the files belong to several runs.
     pub fn read(logs: &[PathBuf]) -> Result<Self, LogError> {
+        Self::read_noting(logs, &Reading::of(logs))
+    }
+
+    /// The same; `reading` shows how far the logs were read.
+    ///
+    /// # Errors
+    /// As [`RecordedRun::read`].
+    pub fn read_noting(logs: &[PathBuf], reading: &Reading) -> Result<Self, LogError> {
         check_input(logs)?;
         let mut input = Vec::new();
         let mut files = Vec::with_capacity(logs.len());
@@ -47,7 +56,11 @@ impl RecordedRun {
             }
         }
         let mut aggregate = Aggregate::default();
-        let report = read_logs(&files, |record| aggregate.record(record))?;
+        let mut progress = reading.begin(&files);
+        let report = read_placed(&files, |record, _, start| {
+            progress.at(start);
+            aggregate.record(record);
+        })?;
         let times = aggregate.times();
         let (started, latest) = (times.started().unwrap_or(0), times.latest());
         let named: Vec<_> = logs.iter().map(|log| shown_path(log)).collect();

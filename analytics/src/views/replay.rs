@@ -18,6 +18,17 @@ pub enum RunSource {
     Replay,
 }
 
+/// How far the log of a run is read that is being opened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ReadingView {
+    /// The paths of the logs; while the run waits for another one to be read, of that one.
+    pub log: String,
+    /// Bytes that were read.
+    pub read_bytes: u64,
+    /// Bytes of all of them.
+    pub log_bytes: u64,
+}
+
 /// The answer of `GET /api/v1/replay`: where the replay is.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ReplayView {

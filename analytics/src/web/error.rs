@@ -115,6 +115,14 @@ impl From<QueryRejection> for ApiError {
     }
 }
 
+impl ApiError {
+    pub(super) fn into_body(self) -> ErrorBody {
+        let error = self.to_string();
+        let mistakes = if let Self::Mistakes(Mistakes(mistakes)) = self { mistakes } else { Vec::new() };
+        ErrorBody { error, mistakes }
+    }
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = match self {
@@ -136,9 +144,7 @@ impl IntoResponse for ApiError {
             Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         };
-        let error = self.to_string();
-        let mistakes = if let Self::Mistakes(Mistakes(mistakes)) = self { mistakes } else { Vec::new() };
-        let mut response = (status, Json(ErrorBody { error, mistakes })).into_response();
+        let mut response = (status, Json(self.into_body())).into_response();
         if status == StatusCode::UNAUTHORIZED {
             response
                 .headers_mut()

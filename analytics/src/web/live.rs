@@ -8,6 +8,7 @@ use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::{Extension, Json};
+use futures_util::future::BoxFuture;
 use futures_util::{Stream, stream};
 use rand::RngExt;
 use tokio::sync::{OwnedSemaphorePermit, watch};
@@ -21,10 +22,13 @@ use super::guard::Caller;
 use crate::clock::unix_now_ns;
 use crate::ingest::Ingest;
 use crate::runs::{CURRENT, Run, Shown};
-use crate::views::{CapacityView, Live, NodeView, ReplayState, RunSource, SessionView};
+use crate::views::{CapacityView, Live, NodeView, ReadingView, ReplayState, RunSource, SessionView};
 use wec_figures::families::Family;
 
 const PERIOD: Duration = Duration::from_secs(1);
+/// A run that is opened within this time has its figures in the first event. For another one there are events that show
+/// how far its log is read.
+const AT_ONCE: Duration = Duration::from_millis(500);
 /// Figures no older than this are reused for further watchers.
 const FRESH: Duration = Duration::from_millis(250);
 
@@ -175,7 +179,9 @@ pub(super) async fn snapshot(
         (
             status = OK,
             description = "Events `live`, and at the run's end `end`; the data of each is one `Live` whose series holds \
-                           the changes. A run whose log is read to its end has one event, `end`",
+                           the changes. A run whose log is read to its end has one event, `end`. While a long log is \
+                           read for it, events `reading` come before, with a `ReadingView`, or `refused` with the \
+                           body of an error answer",
             body = Live,
             content_type = "text/event-stream"
         ),
@@ -191,13 +197,25 @@ pub(super) async fn live(
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
     let seconds = web.seconds()?;
-    let run = Some(web.run(&id).await?).filter(|_| id != CURRENT);
+    let watched = if id == CURRENT {
+        Watched::Current
+    } else {
+        let mut opening = Box::pin(Arc::clone(&web).open(id));
+        match tokio::time::timeout(AT_ONCE, &mut opening).await {
+            Ok(run) => Watched::Run(run?),
+            Err(_) => Watched::Opening(opening),
+        }
+    };
     let seen = headers.get("last-event-id").and_then(|id| Seen::parse(id.to_str().ok()?));
-    let watcher = Watcher { web, run, may_steer: caller.may_steer, seen, seconds };
+    let watcher = Watcher { web, watched, may_steer: caller.may_steer, seen, seconds };
     Ok(Sse::new(stream::unfold(watcher, Watcher::next)).keep_alive(KeepAlive::default()))
 }
 
 impl Web {
+    async fn open(self: Arc<Self>, id: String) -> Result<Arc<dyn Run>, ApiError> {
+        self.run(&id).await
+    }
+
     /// What a reader is shown.
     fn for_reader(&self, live: Live, may_steer: bool) -> Live {
         let current = self.runs.current().figures().snapshot(PERIOD).run.id.clone();
@@ -225,6 +243,11 @@ pub(super) struct Seconds {
 }
 
 impl Seconds {
+    /// The next second is now.
+    fn at_once(&mut self) {
+        self.period.reset_immediately();
+    }
+
     /// Waits for the next second; none after the last.
     pub(super) async fn next(&mut self) -> Option<()> {
         if self.over {
@@ -239,10 +262,18 @@ impl Seconds {
     }
 }
 
+/// What somebody watches.
+enum Watched {
+    /// The current run, whichever that is.
+    Current,
+    Run(Arc<dyn Run>),
+    /// A run whose log is being read.
+    Opening(BoxFuture<'static, Result<Arc<dyn Run>, ApiError>>),
+}
+
 struct Watcher {
     web: Arc<Web>,
-    /// None to watch the current run, whichever that is.
-    run: Option<Arc<dyn Run>>,
+    watched: Watched,
     may_steer: bool,
     seen: Option<Seen>,
     seconds: Seconds,
@@ -250,9 +281,33 @@ struct Watcher {
 
 impl Watcher {
     async fn next(mut self) -> Option<(Result<Event, Infallible>, Self)> {
+        let run = loop {
+            match &mut self.watched {
+                Watched::Opening(opening) => {
+                    let found = tokio::select! {
+                        biased;
+                        found = opening => found,
+                        second = self.seconds.next() => {
+                            second?;
+                            return Some((Ok(reading(self.web.runs.opening())), self));
+                        }
+                    };
+                    match found {
+                        Ok(run) => self.watched = Watched::Run(run),
+                        Err(error) => {
+                            self.seconds.over = true;
+                            return Some((Ok(refused(error)), self));
+                        }
+                    }
+                    self.seconds.at_once();
+                }
+                Watched::Run(run) => break Some(Arc::clone(run)),
+                Watched::Current => break None,
+            }
+        };
         self.seconds.next().await?;
-        let session = self.run.is_none().then_some(self.web.session.as_str());
-        let run = self.run.clone().unwrap_or_else(|| self.web.runs.current());
+        let session = run.is_none().then_some(self.web.session.as_str());
+        let run = run.unwrap_or_else(|| self.web.runs.current());
         self.seconds.over |= run.source() == RunSource::Log;
         let over = self.seconds.over;
         let (live, seen) = self.web.feed.live(&*run, session, self.seen, over);
@@ -262,6 +317,21 @@ impl Watcher {
         let event = event.json_data(&live).expect("the live figures have string keys and finite numbers");
         Some((Ok(event), self))
     }
+}
+
+/// How far the log is read; without one, a comment that keeps the stream up.
+fn reading(view: Option<ReadingView>) -> Event {
+    match view {
+        Some(view) => {
+            Event::default().event("reading").json_data(&view).expect("it has text and whole numbers")
+        }
+        None => Event::default().comment("waiting"),
+    }
+}
+
+/// Why there are no figures.
+fn refused(error: ApiError) -> Event {
+    Event::default().event("refused").json_data(error.into_body()).expect("it has texts")
 }
 
 impl Seen {

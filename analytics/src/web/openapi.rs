@@ -9,6 +9,7 @@ use wec_figures::schema::{self, require_what_is_written};
 use wec_figures::snapshot::{CauseFigures, ChainFigures, ChainSeries, ProfileFigures};
 
 use super::written_plan::WrittenPlans;
+use crate::views::ReadingView;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -63,8 +64,8 @@ use super::written_plan::WrittenPlans;
         super::metrics::scrape,
         super::observed::observed,
     ),
-    // Referred to only by objects by chain or by cause.
-    components(schemas(ChainFigures, ChainSeries, ProfileFigures, CauseFigures)),
+    // Referred to only by objects by chain or by cause, and by an event of a stream.
+    components(schemas(ChainFigures, ChainSeries, ProfileFigures, CauseFigures, ReadingView)),
     security((), ("token" = [])),
     // The schemas of written plans come after those whose keys are always written.
     modifiers(&Token, &Required, &WrittenPlans),

@@ -2811,6 +2811,21 @@ export interface components {
          * @enum {string}
          */
         Reach: "reached" | "approaching" | "capped" | "saturated";
+        /** @description How far the log of a run is read that is being opened. */
+        ReadingView: {
+            /** @description The paths of the logs; while the run waits for another one to be read, of that one. */
+            log: string;
+            /**
+             * Format: int64
+             * @description Bytes of all of them.
+             */
+            log_bytes: number;
+            /**
+             * Format: int64
+             * @description Bytes that were read.
+             */
+            read_bytes: number;
+        };
         /** @description Changes of a replay. Keys that are left out stay as they are. */
         ReplayPatch: {
             /** @description Whether time passes. To play from the end is to play from the start. */
@@ -4676,6 +4691,7 @@ export type PlanValues = components['schemas']['PlanValues'];
 export type PlanView = components['schemas']['PlanView'];
 export type ProfileFigures = components['schemas']['ProfileFigures'];
 export type Reach = components['schemas']['Reach'];
+export type ReadingView = components['schemas']['ReadingView'];
 export type ReplayPatch = components['schemas']['ReplayPatch'];
 export type ReplayState = components['schemas']['ReplayState'];
 export type ReplayView = components['schemas']['ReplayView'];
@@ -5513,7 +5529,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Events `live`, and at the run's end `end`; the data of each is one `Live` whose series holds the changes. A run whose log is read to its end has one event, `end` */
+            /** @description Events `live`, and at the run's end `end`; the data of each is one `Live` whose series holds the changes. A run whose log is read to its end has one event, `end`. While a long log is read for it, events `reading` come before, with a `ReadingView`, or `refused` with the body of an error answer */
             200: {
                 headers: {
                     [name: string]: unknown;

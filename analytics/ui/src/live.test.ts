@@ -10,7 +10,7 @@ class FakeSource extends EventTarget {
   close() {
     this.closed = true;
   }
-  say(event: "live" | "end", data: string) {
+  say(event: "live" | "end" | "reading" | "refused", data: string) {
     this.dispatchEvent(new MessageEvent(event, { data }));
   }
   fail(readyState: 0 | 2) {
@@ -24,6 +24,7 @@ function subscribe(answer: () => Promise<Response> = () => Promise.reject(new Er
   const timers = new Map<number, { run: () => void; ms: number }>();
   const phases: [Phase, string][] = [];
   let events = 0;
+  let read = -1;
   let id = 0;
   const ground: Ground = {
     open: () => {
@@ -35,7 +36,7 @@ function subscribe(answer: () => Promise<Response> = () => Promise.reject(new Er
     later: (run, ms) => (timers.set((id += 1), { run, ms }), id),
     cancel: (timer) => timers.delete(timer),
   };
-  const subscription = new Subscription("api/v1/runs/current", { live: () => (events += 1), phase: (...phase) => phases.push(phase) }, ground);
+  const subscription = new Subscription("api/v1/runs/current", { live: () => (events += 1), reading: ({ read_bytes }) => (read = read_bytes), phase: (...phase) => phases.push(phase) }, ground);
   return {
     subscription,
     sources,
@@ -43,6 +44,7 @@ function subscribe(answer: () => Promise<Response> = () => Promise.reject(new Er
     phases,
     latest: () => sources.at(-1) as FakeSource,
     events: () => events,
+    read: () => read,
     /** Lets the only timer fire; its wait in milliseconds. */
     fire: () => {
       const [[timer, { run, ms }]] = [...timers] as [[number, { run: () => void; ms: number }]];
@@ -103,6 +105,25 @@ describe("the subscription", () => {
     expect(page.phases.at(-1)).toEqual(["ended", ""]);
     expect(page.latest().closed).toBe(true);
     expect(page.timers.size).toBe(0);
+  });
+
+  it("waits while the log of the run is read", () => {
+    const page = subscribe();
+    page.latest().say("reading", '{"log":"results/a.jsonl","read_bytes":34,"log_bytes":100}');
+    expect(page.read()).toBe(34);
+    expect(page.phases.at(-1)).toEqual(["connecting", ""]);
+    expect([...page.timers.values()].map(({ ms }) => ms)).toEqual([5_000]);
+    page.latest().say("end", EVENT);
+    expect(page.phases.at(-1)).toEqual(["ended", ""]);
+  });
+
+  it("says why a log cannot be read, and tries again", () => {
+    const page = subscribe();
+    page.latest().say("refused", '{"error":"cannot read a.jsonl"}');
+    expect(page.phases.at(-1)).toEqual(["lost", "cannot read a.jsonl"]);
+    expect(page.latest().closed).toBe(true);
+    expect(page.fire()).toBe(500);
+    expect(page.sources).toHaveLength(2);
   });
 
   it("looks for another run when asked", () => {

@@ -1,11 +1,11 @@
 // The page's one subscription: Server-Sent Events of a run, kept up until the run ends.
 
-import { parseError, parseLive, type Live } from "./wire";
+import { parseError, parseLive, parseReading, type Live, type ReadingView } from "./wire";
 
 /**
  * | phase | means | leaves to |
  * | --- | --- | --- |
- * | connecting | no event has come yet | live, lost |
+ * | connecting | no figures have come yet; the log of the run may be read for them | live, lost |
  * | live | events come | lost, ended |
  * | lost | the stream broke or sent nothing for too long; it is retried | live, ended |
  * | ended | the run is over, the figures are final | connecting, on request |
@@ -16,6 +16,8 @@ export type Phase = "connecting" | "live" | "lost" | "ended" | "missing";
 export interface Listener {
   /** New figures to show. */
   live(live: Live): void;
+  /** How far the log is read before there are figures. */
+  reading(reading: ReadingView): void;
   /** The phase, or the reason for `lost`, has changed. */
   phase(phase: Phase, why: string): void;
 }
@@ -76,6 +78,12 @@ export class Subscription {
     this.#watch();
     source.addEventListener("live", (event) => this.#take(event, "live"));
     source.addEventListener("end", (event) => this.#take(event, "ended"));
+    source.addEventListener("reading", (event: MessageEvent<string>) => this.#read(event.data));
+    source.addEventListener("refused", (event: MessageEvent<string>) => {
+      this.close();
+      this.#enter("lost", parseError(event.data) ?? "");
+      this.#again();
+    });
     source.addEventListener("error", () => {
       if (this.#source !== source) return;
       this.#enter("lost", "");
@@ -101,6 +109,15 @@ export class Subscription {
     this.#enter(phase, "");
     if (phase === "ended") this.close();
     else this.#watch();
+  }
+
+  #read(text: string): void {
+    const reading = parseReading(text);
+    if (reading === undefined) return;
+    this.#attempts = 0;
+    this.listener.reading(reading);
+    this.#enter("connecting", "");
+    this.#watch();
   }
 
   #watch(): void {

@@ -9,7 +9,7 @@ import { phaseOf } from "./replay";
 import { rights } from "./rights.svelte";
 import { router } from "./router.svelte";
 import { between, merge, recent, stretch, type Columns } from "./series";
-import { parseError, type Live, type WindowView } from "./wire";
+import { parseError, type Live, type ReadingView, type WindowView } from "./wire";
 
 /** The period of the figures in the header, seconds. */
 const LATELY_S = 5;
@@ -31,6 +31,8 @@ export class RunView {
   /** The phase of the connection. */
   connection = $state<Phase>("connecting");
   why = $state("");
+  /** How far the log is read before there are figures. */
+  reading = $state.raw<ReadingView | null>(null);
   /** The wall time under the pointer in any chart. */
   pointed = $state<number | null>(null);
   part = $state.raw<Part | null>(null);
@@ -83,8 +85,10 @@ export class RunView {
       live: (next) => {
         this.columns = merge(this.columns, next.series);
         this.live = next;
+        this.reading = null;
         rights.steer = next.may_steer;
       },
+      reading: (next) => (this.reading = next),
       phase: (next, reason) => {
         this.connection = next;
         this.why = reason;

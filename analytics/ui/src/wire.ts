@@ -2,7 +2,7 @@
 // without which the page fails.
 // No other file declares types of data from the server.
 
-import type { ChainSeries, LimitCause, LimitsView, Live, RunEntry, Series, Timing } from "./api";
+import type { ChainSeries, LimitCause, LimitsView, Live, ReadingView, RunEntry, Series, Timing } from "./api";
 import { CHAINS, type Chain } from "./chains";
 
 export type * from "./api";
@@ -83,6 +83,14 @@ export function parseLive(text: string): Live {
   if (!isSeries(series)) throw new Error("the server sent a series whose columns do not fit together");
   if (typeof value["now_unix_ns"] !== "number") throw new Error("the server sent no time");
   return value as unknown as Live;
+}
+
+/** How far a log is read, or undefined when the text does not say it. */
+export function parseReading(text: string): ReadingView | undefined {
+  const value: unknown = JSON.parse(text);
+  if (!isObject(value) || typeof value["log"] !== "string") return undefined;
+  const { log, read_bytes, log_bytes } = value;
+  return typeof read_bytes === "number" && typeof log_bytes === "number" ? { log, read_bytes, log_bytes } : undefined;
 }
 
 /** The runs of a list, or undefined when the text is not one. */
