@@ -8,7 +8,7 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 use wec_record::{Chain, Record};
-use wec_testbed::{Pebble, PebbleOptions, free_address};
+use wec_testbed::{NodeExporter, Pebble, PebbleOptions, free_address};
 
 use crate::common::{NullCa, Run, chains, said, summary, until, wec};
 
@@ -42,6 +42,9 @@ const NOT_OF_THE_RUN: [&str; 5] = [
     "/api/v1/runs/{id}/window",
 ];
 
+/// Rows whose distributions are compared.
+const ROWS: [&str; 3] = ["all%20requests", "chain%20certificate", "chain%20certificate&service=true"];
+
 /// All views of a service, by the paths of the OpenAPI document.
 type Views = BTreeMap<String, Value>;
 
@@ -55,16 +58,19 @@ fn views(page: &str, run: &str) -> Views {
             // Downloads, which have tests of their own.
             "/api/v1/runs/{id}/window" | "/api/v1/runs/{id}/log" | "/api/v1/runs/{id}/report" => Value::Null,
             "/api/v1/runs/{id}/distribution" => {
-                json(&text(page, &format!("{}?row=chain%20certificate", path.replace("{id}", run))))
+                let of = |row| json(&text(page, &format!("{}?row={row}", path.replace("{id}", run))));
+                Value::from_iter(ROWS.map(of))
             }
             // Of two runs, with tests of its own.
             "/api/v1/comparison" => Value::Null,
             // They are of the board, not of a run.
-            "/api/v1/nodes" | "/api/v1/nodes/{name}" | "/api/v1/machines" | "/api/v1/machines/live" => {
-                Value::Null
-            }
+            "/api/v1/nodes"
+            | "/api/v1/nodes/{name}"
+            | "/api/v1/machines"
+            | "/api/v1/machines/live"
+            | "/api/v1/sessions" => Value::Null,
             "/healthz" | "/metrics" => Value::from(text(page, path)),
-            "/api/v1/runs" | "/api/v1/sessions" | "/api/v1/replay" => json(&text(page, path)),
+            "/api/v1/runs" | "/api/v1/replay" => json(&text(page, path)),
             "/api/v1/runs/{id}/snapshot" | "/api/v1/runs/{id}/warnings" | "/api/v1/runs/{id}/observed" => {
                 json(&text(page, &path.replace("{id}", run)))
             }
@@ -260,6 +266,69 @@ async fn a_run_against_pebble_is_shown_again_as_it_was() {
     let run = Run::of(folder.path(), &args);
     run.until_chains(60);
     is_shown_again_as_it_was(folder.path(), run, 0);
+}
+
+/// Analytics of its own shows a run live also after its end, when nothing changes any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_has_ended_is_shown_again_as_its_analytics_shows_it_live() {
+    let observed = NodeExporter::start().await.unwrap();
+    let machine = format!("machine={}", observed.url());
+    for format in ["json", "binary-zstd"] {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let http01 = free_address().to_string();
+        let faults = ["--fault", "newOrder=500:0.1", "--fault", "finalize=reset:0.05", "--bad-nonce", "0.05"];
+        let validation = ["--http01", &http01, "--validation-failures", "0.05"];
+        let ca = NullCa::start(folder, &[&faults[..], &validation].concat());
+        let board = format!("sqlite://{}", folder.join("board.sqlite").display());
+        let results = free_address().to_string();
+        let mut args =
+            vec!["analytics", "--board", &board, "--listen", "127.0.0.1:0", "--grpc-listen", &results];
+        args.extend(["--log-format", format, "--observe", &machine]);
+        let mut analytics = page(folder, &args);
+        let results = format!("http://{results}");
+        let mut args = vec!["requester", "--board", &board, "--analytics", &results, "--workers", "2"];
+        args.extend(["--run-time", "10m", "--http01-listen", &http01]);
+        args.extend(["--threshold", "chain{failed} < 100%", "--threshold", "requests{p(95)} < 10s"]);
+        args.extend(ca.target());
+        let requester = wec(folder, &args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut requester = crate::common::Running(Some(requester));
+        analytics.until_chains(50);
+        analytics.patch(json!({ "workers": 4 }));
+        until("there are samples", || {
+            text(&analytics.page, "/api/v1/runs/current/observed").contains("\"machine\"")
+        });
+        analytics.until_chains(150);
+        analytics.http("PATCH /api/v1/sessions/current", r#"{"state":"stopped"}"#);
+        until("the requester has ended", || requester.has_ended());
+
+        let id = analytics.snapshot()["run"]["id"].as_str().unwrap().to_owned();
+        let log = wec_log::find_log(&folder.join("results"), &id).unwrap();
+        let name = log.file_name().unwrap().to_str().unwrap();
+        let mut live = comparable(views(&analytics.page, &id));
+        until("nothing changes any more", || {
+            let before = std::mem::replace(&mut live, comparable(views(&analytics.page, &id)));
+            before == live
+        });
+        assert!(!live["/api/v1/runs/{id}/observed"].to_string().contains("\"observed\":[]"));
+        for (what, again) in shown_again(folder, ("results", false), name) {
+            assert_equal(&format!("{what}, {format}"), &live, &comparable(views(&again.page, &id)));
+        }
+        // Its end completes the log, and changes no figure.
+        crate::common::signal(&analytics.child, "-INT");
+        assert_eq!(analytics.child.wait().unwrap().code(), Some(0));
+        for (what, again) in shown_again(folder, ("results", true), name) {
+            for path in
+                ["/api/v1/runs/{id}/snapshot", "/api/v1/runs/{id}/observed", "/api/v1/runs/{id}/warnings"]
+            {
+                let (live, again) = (&live[path], &comparable(views(&again.page, &id))[path]);
+                let figures =
+                    |of: &Value| if of["snapshot"].is_null() { of.clone() } else { of["snapshot"].clone() };
+                let difference = difference(&figures(live), &figures(again));
+                assert_eq!(difference, None, "{what} of the whole log, {format}, {path}");
+            }
+        }
+    }
 }
 
 /// A log on standard input ends in the middle of a record. Its defect is reported, and `--strict` refuses it.
