@@ -51,6 +51,8 @@ pub struct Exchange {
     pub request_id: Option<Box<str>>,
     /// The `traceparent` that was sent with it, if one was.
     pub traceparent: Option<Box<str>>,
+    /// The problem document as it came, if the request failed with one.
+    pub document: Option<Box<str>>,
 }
 
 impl Exchange {
@@ -280,6 +282,7 @@ impl Trace {
             retry_after: None,
             request_id: None,
             traceparent: None,
+            document: None,
         });
     }
 

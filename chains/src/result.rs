@@ -86,6 +86,7 @@ fn request(exchange: Exchange) -> RequestResult {
         detail,
         request_id: exchange.request_id.map(String::from).unwrap_or_default(),
         traceparent: exchange.traceparent.map(String::from).unwrap_or_default(),
+        document: exchange.document.map(String::from).unwrap_or_default(),
     }
 }
 

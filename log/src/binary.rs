@@ -307,6 +307,7 @@ impl Encoder {
         let once = !request.error.is_empty()
             || !request.request_id.is_empty()
             || !request.traceparent.is_empty()
+            || !request.document.is_empty()
             || without_times.phases != wec_record::Phases::default();
         let template = request_to_wire(without_times, 0);
         if let Some(number) = self.requests.get(&template) {

@@ -157,7 +157,10 @@ fn longest_head(result: &ChainResult) -> usize {
 fn longest_request(request: &RequestResult) -> usize {
     let RequestResult { uri, endpoint, method, problem, address, detail, .. } = request;
     longest(&[uri, endpoint, method, problem, address, detail])
-        + 6 * (request.error.len() + request.request_id.len() + request.traceparent.len())
+        + 6 * (request.error.len()
+            + request.request_id.len()
+            + request.traceparent.len()
+            + request.document.len())
 }
 
 /// The same of texts, of which a character takes up to six bytes in JSON, and of keys and numbers.

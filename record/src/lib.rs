@@ -54,7 +54,9 @@ pub use mark::{
 pub use observation::{FLEET_SOURCE, Observation};
 pub use plan::Plan;
 pub use request_stats::{EndpointStats, ErrorStats, RequestStats};
-pub use result::{AuthorizationResult, ChainResult, FailureClass, Phases, Purpose, RequestResult};
+pub use result::{
+    AuthorizationResult, ChainResult, FailureClass, LONGEST_DOCUMENT, Phases, Purpose, RequestResult,
+};
 pub use run_times::{RunTimes, Within};
 pub use spent::Spent;
 pub use threshold::Threshold;

@@ -197,6 +197,7 @@ impl<'a> Line<'a> {
         let detail = self.name_if(r#","detail":"#)?;
         let request_id = self.string_if(r#","request_id":"#)?.to_owned();
         let traceparent = self.string_if(r#","traceparent":"#)?.to_owned();
+        let document = self.escaped_if(r#","document":"#)?;
         let retry_after = self.optional(r#","retry_after":"#)?;
         let reconnects = self.number_if(r#","reconnects":"#)?.try_into().ok()?;
         self.skip(r#","reused":"#)?;
@@ -220,6 +221,7 @@ impl<'a> Line<'a> {
             detail,
             request_id,
             traceparent,
+            document,
             ..RequestResult::default()
         })
     }
@@ -304,6 +306,25 @@ impl<'a> Line<'a> {
 
     fn string_if(&mut self, key: &str) -> Option<&'a str> {
         if self.is(key) { self.string() } else { Some("") }
+    }
+
+    /// A string that has escapes nearly always, such as JSON within JSON; empty where the key is left out.
+    fn escaped_if(&mut self, key: &str) -> Option<String> {
+        if !self.is(key) {
+            return Some(String::new());
+        }
+        let bytes = &self.text.as_bytes()[self.at..];
+        let mut end = 1;
+        loop {
+            match bytes.get(end)? {
+                b'"' => break,
+                b'\\' => end += 2,
+                _ => end += 1,
+            }
+        }
+        let string = serde_json::from_str(self.text.get(self.at..=self.at + end)?).ok()?;
+        self.at += end + 1;
+        Some(string)
     }
 
     /// The value of a key that is left out where it is zero.
@@ -445,6 +466,7 @@ mod tests {
             detail: "per account".into(),
             request_id: "7".to_owned(),
             traceparent: "00-1-2-01".to_owned(),
+            document: r#"{"type":"caa"}"#.to_owned(),
             ..request()
         };
         // Not in the order of times, and longer than its time.
@@ -531,7 +553,7 @@ mod tests {
         let keys = "chainname chainsuccessful error class status problem abandoned scenario profile detail unverified \
             issued seq worker chaintook done due started keygen waited_asked waited_poll issuance order serial \
             authorizations name id challenge answered_by settled_by answered settled individualresults uri endpoint \
-            method purpose successful request_id traceparent retry_after reconnects reused address bytes_sent \
+            method purpose successful request_id traceparent document retry_after reconnects reused address bytes_sent \
             bytes_received took due_after sent_after body nonce_age sent phases dns connect tls first_byte";
         for key in keys.split_whitespace() {
             assert!(line.contains(&format!("\"{key}\":")), "{key} is not in {line}");

@@ -215,7 +215,7 @@ impl LineReader {
 
     /// A further kind of requests. Returns its number; 0 if its text is not the same in many requests.
     fn add(&mut self, text: &str, request: &RequestResult) -> u32 {
-        let own = [&request.error, &request.request_id, &request.traceparent];
+        let own = [&request.error, &request.request_id, &request.traceparent, &request.document];
         if text.len() > LONGEST_KIND || own.into_iter().any(|text| !text.is_empty()) {
             return 0;
         }

@@ -246,7 +246,12 @@ pub struct RequestResult {
     /// The `traceparent` sent with the request (W3C Trace Context), to find it in the CA's traces; empty if
     /// the run sends none.
     pub traceparent: String,
+    /// The problem document of a failed request as it came, cut after [`LONGEST_DOCUMENT`] bytes; empty without one.
+    pub document: String,
 }
+
+/// The longest problem document that a record keeps, bytes.
+pub const LONGEST_DOCUMENT: usize = 1024;
 
 /// The endpoint whose requests make certificates.
 const FINALIZE: &str = "finalize";

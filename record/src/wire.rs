@@ -160,6 +160,7 @@ pub fn request_to_wire(request: RequestResult, started: u64) -> wire::RequestRes
         detail: request.detail.into_owned(),
         request_id: request.request_id,
         traceparent: request.traceparent,
+        document: request.document,
     }
 }
 
@@ -195,6 +196,7 @@ pub fn request_from_wire(request: wire::RequestResult, started: u64) -> RequestR
         detail: interned_string(request.detail),
         request_id: request.request_id,
         traceparent: request.traceparent,
+        document: request.document,
     }
 }
 
@@ -458,7 +460,7 @@ mod tests {
                 address: "192.0.2.1:443".into(), nonce_age: times.0 ^ 1,
                 phases: Phases { dns: times.0, connect: times.1, tls: times.2, first_byte: times.0 ^ 3 },
                 retry_after: (times.1 % 2 == 0).then_some(times.1), reconnects: 2, detail: "limit".into(), request_id: "id".into(),
-                traceparent: "00-1-2-01".into(),
+                traceparent: "00-1-2-01".into(), document: r#"{"type":"caa"}"#.into(),
             }
         }
     }

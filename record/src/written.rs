@@ -139,6 +139,9 @@ struct WrittenRequest<'a> {
     /// the run sends none.
     #[serde(skip_serializing_if = "str::is_empty")]
     traceparent: Cow<'a, str>,
+    /// The problem document of a failed request as it came, cut after 1,024 bytes; empty without one.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    document: Cow<'a, str>,
     /// The Retry-After of the answer, nanoseconds, with any status.
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after: Option<u64>,
@@ -374,6 +377,7 @@ fn written_request(request: &RequestResult, before: u64) -> WrittenRequest<'_> {
         detail,
         request_id,
         traceparent,
+        document,
     } = request;
     let (due_after, sent_after) = (due.checked_sub(before), sent.checked_sub(*due));
     let followed = due.saturating_add(*took) == *done;
@@ -394,6 +398,7 @@ fn written_request(request: &RequestResult, before: u64) -> WrittenRequest<'_> {
         detail: (&**detail).into(),
         request_id: request_id.into(),
         traceparent: traceparent.into(),
+        document: document.into(),
         retry_after: *retry_after,
         reconnects: *reconnects,
         reused: *reused,
@@ -598,5 +603,6 @@ fn read_request(written: WrittenRequest<'_>, before: Option<u64>) -> RequestResu
         detail: owned(written.detail),
         request_id: written.request_id.into_owned(),
         traceparent: written.traceparent.into_owned(),
+        document: written.document.into_owned(),
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::Instant;
+use wec_record::LONGEST_DOCUMENT;
 
 use super::Client;
 use super::network::Network;
@@ -212,6 +213,7 @@ impl Client {
             exchange.way = reply.way;
             if let (Err(_), Ok(response)) = (&result, &reply.result) {
                 exchange.request_id = self.ca.correlation.request_id(response);
+                exchange.document = exchange.problem().is_some().then(|| document(&response.body));
             }
             exchange.retry_after = reply.result.as_ref().ok().and_then(|response| self.retry_after(response));
         });
@@ -449,4 +451,10 @@ impl<'a> PollWaits<'a> {
 
 fn too_long(asked: Duration, allowed: Duration) -> String {
     format!(": the CA asks to wait {asked:?}, longer than the {allowed:?} allowed here (--max-retry-after)")
+}
+
+/// A problem document for the record: cut, and without what is not text.
+fn document(body: &[u8]) -> Box<str> {
+    let text = String::from_utf8_lossy(body);
+    text[..text.floor_char_boundary(LONGEST_DOCUMENT)].trim().into()
 }

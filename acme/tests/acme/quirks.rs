@@ -190,6 +190,21 @@ async fn busy_servers_are_retried_after_their_retry_after() {
     );
 }
 
+#[tokio::test]
+async fn a_problem_document_is_kept_as_it_came_within_its_bound() {
+    let whole = r#"{"type":"urn:ietf:params:acme:error:compound","instance":"/problems/7",
+        "subproblems":[{"type":"urn:ietf:params:acme:error:caa","detail":"forbidden"}]}"#;
+    let long =
+        format!(r#"{{"type":"urn:ietf:params:acme:error:malformed","detail":"{}"}}"#, "ä".repeat(1_000));
+    for (body, kept) in [(whole, whole), (&long, &long[..1_023]), ("<html>broken</html>", "")] {
+        let ca = ScriptedClient::new([nonce(), answer(403, body)]);
+        let mut trace = Trace::new(ca.clock);
+        ca.client.new_order(&mut trace, &ca.account, &names(), None).await.unwrap_err();
+        let exchange = trace.exchanges().last().unwrap();
+        assert_eq!(exchange.document.as_deref().unwrap_or_default(), kept, "{body}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_retry_after_beyond_the_bound_is_a_failure_that_says_so() {
     let ca = ScriptedClient::new([nonce(), answer(429, "{}").with("retry-after", "86400")]);

@@ -93,3 +93,21 @@ fn a_wait_that_the_ca_asked_for_is_kept_cut_short_or_not_followed_by_another_try
     assert_eq!((row.count, row.retry_kept, row.retry_early), (4, 2, 1));
     assert_eq!(row.trend.counts.iter().sum::<u64>(), 4);
 }
+
+#[test]
+fn an_example_is_the_first_of_its_kind_with_the_cas_document_and_the_place_of_its_record() {
+    let documented = |seq: u64, document: &str| {
+        let mut result = limited(seq, "new-orders-per-account", None);
+        document.clone_into(&mut result.requests.last_mut().unwrap().document);
+        result
+    };
+    let long = "ä".repeat(1_000);
+    let first = r#"{"type":"urn:ietf:params:acme:error:rateLimited","instance":"/problems/3"}"#;
+    for (document, kept) in [(first, first), (&long, &long[..1_024]), ("", "")] {
+        let snapshot = snapshot([documented(3, document), documented(4, "{}")]);
+        for scope in [FailureScope::Request, FailureScope::Chain] {
+            let row = snapshot.failures.iter().find(|failure| failure.scope == scope).unwrap();
+            assert_eq!((&*row.document, &*row.node, row.seq), (kept, "r1", 7 * 3), "{scope:?}");
+        }
+    }
+}

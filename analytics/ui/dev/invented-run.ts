@@ -54,6 +54,15 @@ const URIS: Record<string, string> = {
   revokeCert: "/revoke-cert",
 };
 
+/** The problem document of a failed validation. */
+const DOCUMENT = JSON.stringify({
+  type: "urn:ietf:params:acme:error:unauthorized",
+  detail: "the authorization of a-42.wec.test became invalid",
+  status: 403,
+  instance: "https://ca.test/problems/812",
+  subproblems: [{ type: "urn:ietf:params:acme:error:unauthorized", detail: "the key authorization file from the server did not match", identifier: { type: "dns", value: "a-42.wec.test" } }],
+});
+
 interface Patch {
   workers?: number;
   weights?: Partial<Record<Chain, number>>;
@@ -505,10 +514,10 @@ export class Run {
         failures: [...this.#failed]
           .map(([name, count]): Live["snapshot"]["failures"][number] =>
             name.startsWith("/")
-              ? { scope: "request", name: name.slice(1), class: "bad-nonce", status: 400, problem: "badNonce", count, first_unix_ns: (this.#started + 3) * SECOND, last_unix_ns: this.#now() * 1e6, detail: "", retry_after_min_ns: null, retry_after_max_ns: null, retry_kept: 0, retry_early: 0, trend: this.#trend(count), example: "JWS has an invalid anti-replay nonce: 3hJ2w9", request_id: "", traceparent: "" }
-              : { scope: "chain", name, class: "validation", status: 403, problem: "unauthorized", count, first_unix_ns: (this.#started + 12) * SECOND, last_unix_ns: this.#now() * 1e6, detail: "", retry_after_min_ns: null, retry_after_max_ns: null, retry_kept: 0, retry_early: 0, trend: this.#trend(count), example: "the authorization of a-42.wec.test became invalid: the key authorization file from the server did not match", request_id: "", traceparent: "" },
+              ? { scope: "request", name: name.slice(1), class: "bad-nonce", status: 400, problem: "badNonce", count, first_unix_ns: (this.#started + 3) * SECOND, last_unix_ns: this.#now() * 1e6, detail: "", retry_after_min_ns: null, retry_after_max_ns: null, retry_kept: 0, retry_early: 0, trend: this.#trend(count), example: "JWS has an invalid anti-replay nonce: 3hJ2w9", request_id: "", traceparent: "", document: "", node: "r1", seq: 7 }
+              : { scope: "chain", name, class: "validation", status: 403, problem: "unauthorized", count, first_unix_ns: (this.#started + 12) * SECOND, last_unix_ns: this.#now() * 1e6, detail: "", retry_after_min_ns: null, retry_after_max_ns: null, retry_kept: 0, retry_early: 0, trend: this.#trend(count), example: "the authorization of a-42.wec.test became invalid: the key authorization file from the server did not match", request_id: "", traceparent: "", document: DOCUMENT, node: "r1", seq: 812 },
           )
-          .concat(Array.from({ length: this.invention.kinds }, (_, n): Live["snapshot"]["failures"][number] => ({ scope: "request", name: "newOrder", class: "problem", status: 500 + (n % 4), problem: "serverInternal", count: n + 1, first_unix_ns: (this.#started + 3) * SECOND, last_unix_ns: this.#now() * 1e6, detail: `part ${n}`, retry_after_min_ns: null, retry_after_max_ns: null, retry_kept: 0, retry_early: 0, trend: this.#trend(n + 1), example: "the database is locked", request_id: `r-${n}`, traceparent: "" })))
+          .concat(Array.from({ length: this.invention.kinds }, (_, n): Live["snapshot"]["failures"][number] => ({ scope: "request", name: "newOrder", class: "problem", status: 500 + (n % 4), problem: "serverInternal", count: n + 1, first_unix_ns: (this.#started + 3) * SECOND, last_unix_ns: this.#now() * 1e6, detail: `part ${n}`, retry_after_min_ns: null, retry_after_max_ns: null, retry_kept: 0, retry_early: 0, trend: this.#trend(n + 1), example: "the database is locked", request_id: `r-${n}`, traceparent: "", document: "", node: "r2", seq: n })))
           .sort((a, b) => b.count - a.count),
         nonces: { fetched: 120, rejected: requestsFailed, rejected_share: requestsFailed / requests, age_ns: none },
         retries: requestsFailed,

@@ -1122,6 +1122,8 @@ export interface components {
              *     `other` for those beyond the bounded table.
              */
             detail: string;
+            /** @description The problem document of that request as it came, cut after 1,024 bytes; empty without one. */
+            document: string;
             /** @description The message of the first failure. */
             example: string;
             /**
@@ -1136,6 +1138,8 @@ export interface components {
             last_unix_ns: number;
             /** @description Name of the chain or the endpoint; `other` for those beyond the bounded table. */
             name: string;
+            /** @description The requester of the first failure. */
+            node: string;
             /** @description Problem type without `urn:ietf:params:acme:error:`; may be empty. */
             problem: string;
             /** @description The CA's own id of that request, from the header that the plan gives; else empty. */
@@ -1162,6 +1166,11 @@ export interface components {
             retry_kept: number;
             /** @description A failed chain or a failed request. */
             scope: components["schemas"]["FailureScope"];
+            /**
+             * Format: int64
+             * @description The number of its record among those of the requester.
+             */
+            seq: number;
             /**
              * Format: int32
              * @description HTTP status; 0 when there was none.

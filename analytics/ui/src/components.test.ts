@@ -6,6 +6,7 @@ import type { Component } from "svelte";
 import { afterEach, describe, expect, it } from "vitest";
 
 import { CURRENT, START, type Period } from "./address";
+import { failureRows } from "./failures";
 import type { Phase } from "./live";
 import Banner from "./parts/Banner.svelte";
 import Downloads from "./parts/Downloads.svelte";
@@ -169,7 +170,7 @@ describe("steering", () => {
   });
 });
 
-const FAILURE: FailureFigures = { scope: "request", name: "newOrder", class: "problem", status: 500, problem: "serverInternal", count: 7, first_unix_ns: 101e9, last_unix_ns: 104e9, detail: "", retry_after_min_ns: null, retry_after_max_ns: null, retry_kept: 0, retry_early: 0, trend: { step_s: 1, from_unix_s: 100, counts: [7] }, example: "the database is locked", request_id: "", traceparent: "" };
+const FAILURE: FailureFigures = { scope: "request", name: "newOrder", class: "problem", status: 500, problem: "serverInternal", count: 7, first_unix_ns: 101e9, last_unix_ns: 104e9, detail: "", retry_after_min_ns: null, retry_after_max_ns: null, retry_kept: 0, retry_early: 0, trend: { step_s: 1, from_unix_s: 100, counts: [7] }, example: "the database is locked", request_id: "", traceparent: "", document: "", node: "", seq: 0 };
 
 describe("failures", () => {
   const failed = (change: Partial<FailureFigures>) => liveWith(({ snapshot }) => (snapshot.failures = [{ ...FAILURE, ...change }])).snapshot;
@@ -186,11 +187,19 @@ describe("failures", () => {
   it("open the example of the row in the address", () => {
     const snapshot = failed({ request_id: "r-12" });
     expect(htmlOf(Failures, { snapshot, over: false })).not.toContain('id="example"');
-    const row = /data-failure="([^"]+)"/.exec(htmlOf(Failures, { snapshot, over: false }))?.[1] ?? "";
-    router.place = { ...START, tab: "failures", row };
+    router.place = { ...START, tab: "failures", row: failureRows(snapshot)[0]?.id ?? "" };
     const html = htmlOf(Failures, { snapshot, over: false });
     expect(html).toContain('id="example"');
     expect(html).toContain("grep -F 'r-12' LOG");
+    expect(html).not.toContain("<pre");
+  });
+
+  it("show the CA's problem document and the place of the record", () => {
+    const snapshot = failed({ document: '{"detail":"<b>no</b>","instance":"https://ca.test/1"}', node: "r1", seq: 7 });
+    router.place = { ...START, tab: "failures", row: failureRows(snapshot)[0]?.id ?? "" };
+    const html = htmlOf(Failures, { snapshot, over: false });
+    expect(html).toMatch(/<pre[^>]*>\{\s+"detail": "&lt;b>no&lt;\/b>",\s+"instance": "https:\/\/ca\.test\/1"\s+\}<\/pre>/);
+    expect(html).toMatch(/"node":"r1".*"seq":7,/);
   });
 });
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 
-import { failureRows, filtered, matrixOf, quietFor, sumsOf, waitsKept } from "./failures";
+import { documentOf, failureRows, filtered, matrixOf, quietFor, sumsOf, waitsKept } from "./failures";
 import type { FailureFigures } from "./wire";
 
 const failure = (name: string, count: number, more: Partial<FailureFigures> = {}): FailureFigures => ({
@@ -21,6 +21,9 @@ const failure = (name: string, count: number, more: Partial<FailureFigures> = {}
   example: "JWS has an invalid anti-replay nonce",
   request_id: "",
   traceparent: "",
+  document: "",
+  node: "",
+  seq: 0,
   ...more,
 });
 
@@ -107,5 +110,15 @@ describe("a kind of failure", () => {
     expect(waitsKept(failure("newOrder", 5))).toBe("–");
     expect(waitsKept(failure("newOrder", 5, { ...asked, retry_kept: 5 }))).toBe("kept 5");
     expect(waitsKept(failure("newOrder", 5, { ...asked, retry_kept: 2, retry_early: 1 }))).toBe("kept 2, too early 1, not tried again 2");
+  });
+});
+
+describe("a problem document", () => {
+  it("has its members on lines of their own, with what cannot be seen as escapes", () => {
+    expect(documentOf('{"type":"about:blank","subproblems":[{"detail":"a\u202eb"}]}')).toBe('{\n  "type": "about:blank",\n  "subproblems": [\n    {\n      "detail": "a\\u202eb"\n    }\n  ]\n}');
+  });
+
+  it("that was cut is shown as it came", () => {
+    expect(documentOf('{"type":"about:bl')).toBe('{"type":"about:bl');
   });
 });

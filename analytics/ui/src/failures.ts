@@ -1,6 +1,6 @@
 // What failed, as rows: by what, by kind, and where one row leads to. Pure.
 
-import { NONE } from "./format";
+import { NONE, visible } from "./format";
 import type { FailureFigures, Snapshot } from "./wire";
 
 export interface FailureRow {
@@ -26,6 +26,17 @@ export function failureRows(snapshot: Pick<Snapshot, "failures">): FailureRow[] 
 export function kindOf({ status, problem, detail, class: cause }: FailureFigures): string {
   const parts = [status === 0 ? "" : String(status), problem, detail && `[${detail}]`].filter((part) => part !== "");
   return parts.join(" ") || cause || NONE;
+}
+
+/** A problem document for people: its members on lines of their own, or, if it was cut or is no JSON, as it came. */
+export function documentOf(text: string): string {
+  let shown = text;
+  try {
+    shown = JSON.stringify(JSON.parse(text), null, 2);
+  } catch {
+    // It was cut, or the CA sent something else.
+  }
+  return shown.split("\n").map(visible).join("\n");
 }
 
 /** A kind counts as over if nothing of it happened for this time, and for so many times the mean time between two. */

@@ -193,7 +193,7 @@ export const HELP: Readonly<Record<string, Topic>> = {
     },
   },
   example: {
-    what: "The first failure of a kind, with what the CA answered.",
+    what: "The first failure of a kind, with what the CA answered: its problem document as it came, up to 1,024 bytes, and where its record is in the log.",
     source: RESULTS,
     terms: {
       count: "How many failed so, and their share of all failed requests or chains",

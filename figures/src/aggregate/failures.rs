@@ -41,6 +41,8 @@ impl Aggregate {
                     known.example = failure.example;
                     known.request_id = failure.request_id;
                     known.traceparent = failure.traceparent;
+                    known.document = failure.document;
+                    (known.node, known.seq) = (failure.node, failure.seq);
                 }
             }
             None if self.failures.len() < MAX_FAILURES && failure.name != OTHER => {
@@ -66,6 +68,9 @@ impl Aggregate {
                     example: failure.example.clone(),
                     request_id: failure.request_id.clone(),
                     traceparent: failure.traceparent.clone(),
+                    document: failure.document.clone(),
+                    node: failure.node.clone(),
+                    seq: failure.seq,
                 });
                 other.add(&failure);
             }

@@ -30,8 +30,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use wec_record::{
-    Chain, ChainResult, ChallengeType, FailureClass, LoadSample, Mark, Purpose, Record, RequestResult,
-    RunHeader, RunTimes, Spent, StateCounts, Threshold, ValidationHit, Verdict,
+    Chain, ChainResult, ChallengeType, FailureClass, LONGEST_DOCUMENT, LoadSample, Mark, Purpose, Record,
+    RequestResult, RunHeader, RunTimes, Spent, StateCounts, Threshold, ValidationHit, Verdict,
 };
 
 use self::certificates::Certificates;
@@ -315,7 +315,8 @@ impl Aggregate {
                     self.succeeded(request, (at, charted), || request_example(request, node, at, result));
                 }
                 if failed {
-                    self.failed_request(request, at, charted, kept_wait(&result.requests, place));
+                    let kept = kept_wait(&result.requests, place);
+                    self.failed_request(request, (node, result.seq), (at, charted), kept);
                 }
             }
         }
@@ -393,6 +394,9 @@ impl Aggregate {
                 example: shortened(&result.error),
                 request_id: failed.map(|request| shortened(&request.request_id)).unwrap_or_default(),
                 traceparent: failed.map(|request| shortened(&request.traceparent)).unwrap_or_default(),
+                document: failed.map(document).unwrap_or_default(),
+                node: shortened(node),
+                seq: result.seq,
             });
         }
     }
@@ -471,12 +475,13 @@ impl Aggregate {
         }
     }
 
-    /// `charted` is its time in the charts; `kept` is whether the wait that it asked for was kept.
+    /// A request of the record with this number of the node failed at this time; `charted` is its time in the charts, and
+    /// `kept` is whether the wait that it asked for was kept.
     fn failed_request(
         &mut self,
         request: &RequestResult,
-        at_unix_ns: u64,
-        charted: Option<u64>,
+        (node, seq): (&str, u64),
+        (at_unix_ns, charted): (u64, Option<u64>),
         kept: Option<bool>,
     ) {
         self.requests_failed += 1;
@@ -499,6 +504,9 @@ impl Aggregate {
             example: shortened(&request.error),
             request_id: shortened(&request.request_id),
             traceparent: shortened(&request.traceparent),
+            document: document(request),
+            node: shortened(node),
+            seq,
         });
     }
 
@@ -654,6 +662,12 @@ fn chain_example(result: &ChainResult, node: &str, at_unix_ns: u64, service_ns: 
         seq: result.seq,
         traceparent: String::new(),
     }
+}
+
+/// The problem document of a request; a record may have any text.
+fn document(request: &RequestResult) -> String {
+    let text = &request.document;
+    text[..text.floor_char_boundary(LONGEST_DOCUMENT)].to_owned()
 }
 
 fn shortened(text: &str) -> String {

@@ -64,9 +64,10 @@ impl Aggregate {
 }
 
 fn is_sound_failure(failure: &FailureFigures) -> bool {
-    let FailureFigures { name, problem, detail, example, request_id, traceparent, count, trend, .. } =
+    let FailureFigures { name, problem, detail, example, request_id, traceparent, document, node, .. } =
         failure;
-    let texts = [name, problem, detail, example, request_id, traceparent];
+    let FailureFigures { count, trend, .. } = failure;
+    let texts = [name, problem, detail, example, request_id, traceparent, document, node];
     *count <= MOST && trend.is_sound() && texts.into_iter().all(|text| text.len() <= LONGEST_TEXT)
 }
 

@@ -54,6 +54,15 @@ pub struct FailureFigures {
     /// The `traceparent` that was sent with that request; empty if the run sends none.
     #[serde(default)]
     pub traceparent: String,
+    /// The problem document of that request as it came, cut after 1,024 bytes; empty without one.
+    #[serde(default)]
+    pub document: String,
+    /// The requester of the first failure.
+    #[serde(default)]
+    pub node: String,
+    /// The number of its record among those of the requester.
+    #[serde(default)]
+    pub seq: u64,
 }
 
 /// How often something happened, over time, in at most 60 buckets.

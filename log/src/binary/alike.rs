@@ -79,6 +79,7 @@ fn are_alike(one: &RequestResult, other: &RequestResult) -> bool {
         detail,
         request_id,
         traceparent,
+        document,
     } = one;
     (uri, endpoint, method, problem, address, detail)
         == (&other.uri, &other.endpoint, &other.method, &other.problem, &other.address, &other.detail)
@@ -87,7 +88,8 @@ fn are_alike(one: &RequestResult, other: &RequestResult) -> bool {
         && (took, due, sent, done, nonce_age, phases)
             == (&other.took, &other.due, &other.sent, &other.done, &other.nonce_age, &other.phases)
         && (retry_after, reconnects) == (&other.retry_after, &other.reconnects)
-        && (error, request_id, traceparent) == (&other.error, &other.request_id, &other.traceparent)
+        && (error, request_id, traceparent, document)
+            == (&other.error, &other.request_id, &other.traceparent, &other.document)
 }
 
 #[cfg(test)]

@@ -47,6 +47,7 @@ prop_compose! {
             retry_after: flags.0.then_some(times.1), reconnects: u32::from(flags.1), detail: text.into(),
             request_id: if flags.3 { "id".to_owned() } else { String::new() },
             traceparent: if flags.2 { "00-1-2-01".to_owned() } else { String::new() },
+            document: if flags.1 { r#"{"type":"x"}"#.to_owned() } else { String::new() },
         }
     }
 }
