@@ -447,7 +447,10 @@ impl LogReport {
         let what = match self.damaged.first() {
             Some(first) if first.format.is_binary() => format!("message 1: {}", first.why),
             Some(first) => format!("line 1: {}", first.why),
-            None if self.torn_bytes > 0 => "it has no complete line".to_owned(),
+            None if self.torn_bytes > 0 => {
+                "its first record is not complete: the run was stopped at its very start, or the file was cut"
+                    .to_owned()
+            }
             None => "it is empty".to_owned(),
         };
         Err(LogError::NoRecords { path: path.into(), what })

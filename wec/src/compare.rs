@@ -1,6 +1,5 @@
 //! `wec compare`: compares the runs of two sides.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -10,6 +9,8 @@ use wec_analytics::{Aggregate, read_logs};
 use wec_report::baseline::Baseline;
 use wec_report::compare::{Rule, RuleOutcome, Side, compare};
 use wec_startup::{Exit, WrongUse, report as print, say};
+
+use crate::logs::{self, run_of};
 
 /// Options of `wec compare`.
 #[derive(Debug, clap::Args)]
@@ -29,6 +30,9 @@ pub(crate) struct Options {
     /// Print the comparison as JSON
     #[arg(long)]
     json: bool,
+    /// Refuse a log that is not complete
+    #[arg(long)]
+    strict: bool,
 }
 
 pub(crate) async fn run(options: Options) -> anyhow::Result<Exit> {
@@ -36,16 +40,26 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<Exit> {
 }
 
 fn make(options: &Options) -> anyhow::Result<Exit> {
-    let Options { runs, with, fail_if, markdown, json } = options;
-    let (before, after) = match (runs.as_slice(), with.as_slice()) {
-        ([before, after], []) => (std::slice::from_ref(before), std::slice::from_ref(after)),
+    let Options { runs, with, fail_if, markdown, json, strict } = options;
+    let named = by_run(&logs::whole(runs));
+    let (before, after) = match (&named[..], &with[..]) {
+        ([before, after], []) => (vec![before.clone()], vec![after.clone()]),
+        // Two copies of one run.
+        ([_], []) if let [before, after] = &runs[..] => {
+            (vec![vec![before.clone()]], vec![vec![after.clone()]])
+        }
         (_, []) => bail!(WrongUse(format!(
             "expected two runs, got {}: for several on a side write wec compare A1 A2 --with B1 B2",
-            runs.len()
+            named.len()
         ))),
-        (before, after) => (before, after),
+        (_, after) => (named, by_run(&logs::whole(after))),
     };
-    let (before, after) = (side(before)?, side(after)?);
+    let (before, after) = (side(&before)?, side(&after)?);
+    let incomplete: Vec<_> =
+        before.0.iter().chain(&after.0).flat_map(|run| run.log_problems.clone()).collect();
+    if *strict && !incomplete.is_empty() {
+        bail!("a log is not complete, which --strict does not allow:\n  {}", incomplete.join("\n  "));
+    }
     for rule in fail_if {
         rule.check(&before, &after).map_err(|mistake| WrongUse(format!("--fail-if {mistake}")))?;
     }
@@ -66,26 +80,29 @@ fn make(options: &Options) -> anyhow::Result<Exit> {
     Ok(if failed { Exit::Failed } else { Exit::Passed })
 }
 
-/// The runs of these files. The files of a rotated log are of one run.
-fn side(files: &[PathBuf]) -> anyhow::Result<Side> {
-    let mut runs = Vec::new();
-    let mut logs: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+/// The files of each run, in the order in which the runs were named. The files of a rotated log are of one run.
+fn by_run(files: &[PathBuf]) -> Vec<Vec<PathBuf>> {
+    let mut runs: Vec<(String, Vec<PathBuf>)> = Vec::new();
     for file in files {
-        let failed = || format!("cannot read {}", file.display());
-        let mut start = Vec::new();
-        // Of a folder the reader of logs names the way out.
-        if file.as_os_str() != "-" && !file.is_dir() {
-            File::open(file).with_context(failed)?.take(64).read_to_end(&mut start).with_context(failed)?;
-        }
-        if Baseline::is_one(&start) {
-            let text = std::fs::read_to_string(file).with_context(failed)?;
-            let text = text.trim_start_matches('\u{feff}');
-            runs.push(Baseline::read(text).with_context(failed)?);
-        } else {
-            logs.entry(run_of(file)).or_default().push(file.clone());
+        let run = run_of(file);
+        match runs.iter_mut().find(|(known, of)| *known == run && !of.contains(file)) {
+            Some((_, of)) => of.push(file.clone()),
+            None => runs.push((run, vec![file.clone()])),
         }
     }
-    for files in logs.values() {
+    runs.into_iter().map(|(_, files)| files).collect()
+}
+
+/// The runs with these files.
+fn side(all: &[Vec<PathBuf>]) -> anyhow::Result<Side> {
+    let mut runs = Vec::new();
+    for files in all {
+        if let [file] = &files[..]
+            && let Some(baseline) = baseline(file)?
+        {
+            runs.push(baseline);
+            continue;
+        }
         let mut aggregate = Aggregate::default().without_charts();
         let found = read_logs(files, |record| aggregate.record(record))?;
         let clamped = aggregate.snapshot().missing.clamped_times;
@@ -98,8 +115,18 @@ fn side(files: &[PathBuf]) -> anyhow::Result<Side> {
     Ok(Side(runs))
 }
 
-/// The id of the run, from the log's header; else the file's own name.
-pub(crate) fn run_of(file: &Path) -> String {
-    let header = wec_log::header_at(file).ok().flatten();
-    header.map_or_else(|| file.display().to_string(), |header| header.run)
+/// The baseline in this file; none if it is a log.
+fn baseline(file: &Path) -> anyhow::Result<Option<Baseline>> {
+    let failed = || format!("cannot read {}", file.display());
+    // Of a folder the reader of logs names the way out.
+    if file.as_os_str() == "-" || file.is_dir() {
+        return Ok(None);
+    }
+    let mut start = Vec::new();
+    File::open(file).with_context(failed)?.take(64).read_to_end(&mut start).with_context(failed)?;
+    if !Baseline::is_one(&start) {
+        return Ok(None);
+    }
+    let text = std::fs::read_to_string(file).with_context(failed)?;
+    Baseline::read(text.trim_start_matches('\u{feff}')).with_context(failed).map(Some)
 }

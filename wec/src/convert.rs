@@ -8,6 +8,7 @@ use wec_analytics::{LogFormat, LogReport};
 use wec_log::{RecordWriter, Rows, Table, read_lines, read_logs};
 use wec_startup::{Beside, Exit, say};
 
+use crate::logs;
 use crate::output::refuse_an_input;
 
 /// Options of `wec convert`.
@@ -54,7 +55,8 @@ pub(crate) async fn convert(options: Options) -> anyhow::Result<Exit> {
 }
 
 fn write(options: &Options, form: &Form) -> anyhow::Result<Exit> {
-    let Options { logs, output, force, strict, .. } = options;
+    let Options { output, force, strict, .. } = options;
+    let logs = &logs::whole(&options.logs);
     if output.as_os_str() == "-" {
         // What is on standard output cannot be taken back. Standard input is read only once.
         if *strict && logs.iter().all(|log| log.as_os_str() != "-") {

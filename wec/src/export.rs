@@ -8,6 +8,8 @@ use wec_analytics::read_reports;
 use wec_consumer::{InfluxOptions, RecordedPoints, Times, Writer, parse_interval};
 use wec_startup::{Exit, say, show};
 
+use crate::logs;
+
 /// Time limit for writing the last points.
 const LAST_POINTS: Duration = Duration::from_secs(60);
 
@@ -47,6 +49,7 @@ pub(crate) async fn export(options: Options) -> anyhow::Result<Exit> {
         return Ok(Exit::Usage);
     };
     let (found, points) = tokio::task::spawn_blocking(move || {
+        let logs = logs::whole(&logs);
         let mut recorded = RecordedPoints::new(Times { interval, ..Times::default() });
         let mut points = Ok(Vec::new());
         let found = read_reports(&logs, interval, |report| {

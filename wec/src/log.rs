@@ -9,6 +9,8 @@ use serde::Serialize;
 use wec_analytics::{LogFormat, LogReport, read_logs, time_text};
 use wec_log::header_at;
 use wec_startup::{Exit, report as print, say};
+
+use crate::logs;
 use wec_text::visible;
 
 /// Options of `wec log`.
@@ -60,7 +62,7 @@ struct Sum {
 
 impl Check {
     fn run(&self) -> anyhow::Result<Exit> {
-        let runs = by_run(files(&self.logs)?);
+        let runs = by_run(logs::whole(&files(&self.logs)?));
         let only_one = runs.len() == 1;
         let mut sum = Sum::default();
         for logs in runs {

@@ -17,6 +17,7 @@ mod junit;
 mod kept_page;
 mod label;
 mod log;
+mod logs;
 mod mark;
 mod model;
 mod node;

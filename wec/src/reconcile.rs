@@ -10,7 +10,7 @@ use wec_analytics::read_logs;
 use wec_report::reconcile::{CaList, ListForm, Reconciler};
 use wec_startup::{Exit, report as print, say};
 
-use crate::compare::run_of;
+use crate::logs::{self, run_of};
 
 /// Options of `wec reconcile`.
 #[derive(Debug, clap::Args)]
@@ -52,8 +52,8 @@ fn make(options: &Options) -> anyhow::Result<Exit> {
         .with_context(|| format!("cannot read the CA's list {}", options.ca_list.display()))?;
     let mut reconciler = Reconciler::new(list);
     let mut runs: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
-    for log in &options.logs {
-        runs.entry(run_of(log)).or_default().push(log.clone());
+    for log in logs::whole(&options.logs) {
+        runs.entry(run_of(&log)).or_default().push(log);
     }
     for logs in runs.values() {
         let problems = read_logs(logs, |record| reconciler.record(record))?.why_incomplete();

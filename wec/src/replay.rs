@@ -14,6 +14,7 @@ use wec_requester::Flags;
 use wec_startup::{Exit, Stop, say, show};
 
 use self::drive::Drive;
+use crate::logs;
 use crate::output::{OutputOptions, Page};
 use crate::reading::show_reading;
 
@@ -54,6 +55,7 @@ fn speed(text: &str) -> Result<f64, String> {
 
 pub(crate) async fn replay(options: Options, stop: Stop) -> anyhow::Result<Exit> {
     let Options { logs, speed, drive, strict, flags, output } = options;
+    let logs = logs::whole(&logs);
     if let Some(directory) = drive {
         let speed = speed.unwrap_or(1.0);
         if let Err(error) = within(speed, &DRIVE_SPEEDS) {

@@ -12,10 +12,11 @@ use wec_report::baseline::Baseline;
 use wec_report::by::{By, Groups};
 use wec_startup::{Exit, TextStyle, WrongUse, report as print, say, write_beside};
 
+use crate::logs;
 use crate::output::{refuse_an_input, refuse_another, refuse_two_documents};
 
 /// Options of `wec report`.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
     /// The log of a run, or the files of a rotated one; - for standard input
     #[arg(required = true, value_name = "LOG")]
@@ -63,6 +64,7 @@ pub(crate) async fn report(options: Options) -> anyhow::Result<Exit> {
 }
 
 fn make(options: &Options) -> anyhow::Result<Exit> {
+    let options = &Options { logs: logs::whole(&options.logs), ..options.clone() };
     for file in options.html.iter().chain(&options.baseline) {
         refuse_an_input(file, &options.logs)?;
     }
@@ -232,12 +234,12 @@ fn aggregate(options: &Options) -> anyhow::Result<(LogReport, Aggregate, Option<
     if options.html.is_none() {
         aggregate = aggregate.without_charts();
     }
-    if let (Some(from), Some(to)) = (from, to)
-        && from >= to
+    if let Some(to) = to
+        && from.unwrap_or_default() >= *to
     {
         bail!(WrongUse(format!(
             "--from {} is not before --to {}",
-            humantime::format_duration(*from),
+            humantime::format_duration(from.unwrap_or_default()),
             humantime::format_duration(*to)
         )));
     }

@@ -194,7 +194,7 @@ fn a_file_that_is_no_log_is_refused_with_its_name() {
     for (path, why) in [
         (file("empty", b""), "it is empty"),
         (file("notes", b"my notes\nof today\n"), "line 1: "),
-        (file("torn", b"{\"record\":\"hea"), "it has no complete line"),
+        (file("torn", b"{\"record\":\"hea"), "its first record is not complete"),
         (file("newer", newer.as_bytes()), "has format 99"),
         (folder.path().to_owned(), "is a directory"),
         (folder.path().join("none"), "cannot open the log"),

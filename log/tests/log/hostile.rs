@@ -122,8 +122,8 @@ fn a_bomb_is_read_in_pieces() {
 fn what_is_no_log_is_refused_with_its_name() {
     let folder = tempfile::tempdir().unwrap();
     for (name, bytes, why) in [
-        ("zstd", &b"\x28\xb5\x2f\xfd"[..], "it has no complete line"),
-        ("zeros", &[0; 100], "it has no complete line"),
+        ("zstd", &b"\x28\xb5\x2f\xfd"[..], "its first record is not complete"),
+        ("zeros", &[0; 100], "its first record is not complete"),
         ("mark", b"\x07wecb\n\x1a\x01", "it is empty"),
         ("image", b"\x89PNG\r\n\x1a\n\0\0\0\n", "line 1: "),
     ] {

@@ -127,14 +127,20 @@ async fn percentile_output_is_what_hdrhistogram_counts() {
 
 /// A run of the null CA with this delay of each answer; its log is in a folder of its own.
 fn null_ca_run(folder: &Path, name: &str, latency: &str) -> String {
+    null_ca_run_with(folder, name, latency, &[]);
+    log_in(&folder.join(name))
+}
+
+/// The same with more flags.
+fn null_ca_run_with(folder: &Path, name: &str, latency: &str, flags: &[&str]) {
     let folder = folder.join(name);
     std::fs::create_dir(&folder).unwrap();
     let ca = NullCa::start(&folder, &["--latency", latency]);
     let mut args = vec!["run", "--headless", "--iterations", "300", "--workers", "8"];
     args.extend(["--http01-listen", "127.0.0.1:0"]);
     args.extend(ca.target());
+    args.extend(flags);
     printed(&folder, &args);
-    log_in(&folder)
 }
 
 #[test]
@@ -188,6 +194,45 @@ fn a_slower_ca_is_a_regression_and_the_same_ca_is_not() {
     assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{told}");
     assert!(told.contains("no run has a row of this metric: there are chain."), "{told}");
     assert!(told.contains("requests{endpoint=newOrder,method=POST}"), "{told}");
+}
+
+#[test]
+fn the_first_file_of_a_rotated_log_stands_for_its_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    null_ca_run_with(folder, "rotated", "1ms", &["--log-rotate-size", "100K"]);
+    let files = std::fs::read_dir(folder.join("rotated/results")).unwrap();
+    let mut files: Vec<_> = files.map(|file| file.unwrap().path().to_str().unwrap().to_owned()).collect();
+    // RUN.jsonl is shorter than RUN.2.jsonl.
+    files.sort_by_key(|file| (file.len(), file.clone()));
+    assert!(files.len() > 2, "{files:?}");
+    let files: Vec<_> = files.iter().map(String::as_str).collect();
+    let requests = |logs: &[&str]| {
+        let output = run(folder, &[&["report", "--json", "--strict"], logs].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+        let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+        (summary["requests"].as_u64().unwrap(), said(&output).contains("note: "))
+    };
+    let all = requests(&files).0;
+    assert_eq!(requests(&files[..1]), (all, true), "the first file stands for all");
+    assert!(requests_of_part(folder, files[1]) < all, "a further file stands for itself");
+
+    let other = null_ca_run(folder, "other", "1ms");
+    let compared = run(folder, &[&["compare"], &files[..], &[&other]].concat());
+    assert_eq!(compared.status.code(), Some(0), "{}", said(&compared));
+    // Half of a log shows no regression, and is no proof that there is none.
+    let text = std::fs::read_to_string(&other).unwrap();
+    let half: String = text.split_inclusive('\n').take(text.lines().count() / 2).collect();
+    std::fs::write(folder.join("half.jsonl"), half).unwrap();
+    let strict = run(folder, &["compare", files[0], "half.jsonl", "--strict"]);
+    assert_eq!(strict.status.code(), Some(1), "{}", said(&strict));
+    assert!(said(&strict).contains("--strict does not allow"), "{}", said(&strict));
+}
+
+/// The requests of one file of a rotated log.
+fn requests_of_part(folder: &Path, file: &str) -> u64 {
+    let summary: Value = serde_json::from_str(&printed(folder, &["report", "--json", file])).unwrap();
+    summary["requests"].as_u64().unwrap()
 }
 
 #[test]
