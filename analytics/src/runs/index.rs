@@ -33,7 +33,7 @@ use crate::log::LogError;
 use crate::views::Health;
 
 /// It grows with each change of what an index has. The figures of another version may be others.
-const INDEX_VERSION: u32 = 18;
+const INDEX_VERSION: u32 = 19;
 
 /// The index of a run.
 #[derive(Clone, Debug)]
