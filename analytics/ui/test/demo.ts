@@ -132,13 +132,29 @@ async function freePort(): Promise<number> {
 }
 
 /** A CA whose newOrder fails now and then, and a run against it for this many seconds. */
-export async function startFailing(seconds: number): Promise<{ ca: Demo; run: Demo }> {
-  const ca = await start(["null-ca", "--listen", "127.0.0.1:0", "--root-out", "root.pem", "--fault", "newOrder=500:20%"]);
-  const directory = ca.page.href;
-  const root = join(ca.folder, "root.pem");
-  const flags = ["--cacert", root, "--workers", "6", "--run-time", `${seconds}s`, "--http01-listen", "127.0.0.1:0"];
+export function startFailing(seconds: number): Promise<{ ca: Demo; run: Demo }> {
+  const flags = ["--workers", "6", "--run-time", `${seconds}s`, "--http01-listen", "127.0.0.1:0", "--keep-page", "off", "--threshold", "requests{failed} < 1%"];
+  return startAgainst(["--fault", "newOrder=500:20%"], ["run", ...flags]);
+}
+
+/** The same, where the CA fetches each key authorization. */
+export async function startValidating(seconds: number): Promise<{ ca: Demo; run: Demo }> {
+  const challenges = `127.0.0.1:${await freePort()}`;
+  const flags = ["--workers", "6", "--run-time", `${seconds}s`, "--http01-listen", challenges, "--keep-page", "off", "--threshold", "requests{failed} < 10%", "--threshold", "chain.certificate{p(95)} < 500ms"];
+  return startAgainst(["--fault", "newOrder=500:5%", "--latency", "15ms..60ms", "--http01", challenges], ["run", ...flags]);
+}
+
+/** A search for the rate of chains that a CA sustains, where it answers forty orders a second. */
+export function startSearch(): Promise<{ ca: Demo; run: Demo }> {
+  const steps = ["--from", "5/s", "--step-time", "6s", "--settle", "2s..6s", "--recover", "20s", "--resolution", "15%", "--hold", "6s"];
+  return startAgainst(["--serve", "newOrder=40/s:200"], ["capacity", ...steps, "--workers", "200", "--http01-listen", "127.0.0.1:0", "--keep-page", "on"]);
+}
+
+/** A CA with these faults, and a command with a page against it. */
+async function startAgainst(faults: readonly string[], command: readonly string[]): Promise<{ ca: Demo; run: Demo }> {
+  const ca = await start(["null-ca", "--listen", "127.0.0.1:0", "--root-out", "root.pem", ...faults]);
   try {
-    const run = await start(["run", "--directory", directory, ...flags, "--listen", "127.0.0.1:0", "--keep-page", "off", "--threshold", "requests{failed} < 1%"]);
+    const run = await start([...command, "--directory", ca.page.href, "--cacert", join(ca.folder, "root.pem"), "--listen", "127.0.0.1:0"]);
     return { ca, run };
   } catch (error) {
     await ca.end();
