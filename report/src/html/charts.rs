@@ -284,11 +284,18 @@ impl<'a> Charts<'a> {
         let n: u64 = found.n.iter().sum();
         let mut lines =
             vec![line("p50", 1, &found.p50_ns), line("p95", 2, &found.p95_ns), line("p99", 3, &found.p99_ns)];
-        // Where no point has enough samples for its p99, that of the run is drawn.
-        let whole = self.snapshot.chains[&chain].response_time_ns.p99;
-        if let Some(p99) = whole.filter(|_| found.p99_ns.iter().all(Option::is_none)) {
-            lines[2].name = "p99 of the whole run";
-            lines[2].points.fill(Some(p99 as f64));
+        // Where no point has enough samples for a percentile, that of the run is drawn.
+        let whole = &self.snapshot.chains[&chain].response_time_ns;
+        let whole = [
+            ("p50 of the whole run", whole.p50),
+            ("p95 of the whole run", whole.p95),
+            ("p99 of the whole run", whole.p99),
+        ];
+        for (line, (name, value)) in lines.iter_mut().zip(whole) {
+            if let Some(value) = value.filter(|_| line.points.iter().all(Option::is_none)) {
+                line.name = name;
+                line.points.fill(Some(value as f64));
+            }
         }
         Chart {
             title: format!("Response time of {chain}"),
