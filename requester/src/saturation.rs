@@ -511,7 +511,7 @@ mod tests {
         assert!((490..=510).contains(&count), "{count} ticks of 2 ms in a second");
         let late = lag.iter().filter(|(ns, _)| *ns > 500_000_000).map(|(_, count)| count).sum::<u64>();
         assert!((240..=260).contains(&late), "half of them are late by more than half a second, {late}");
-        assert!(lag.last().unwrap().0.abs_diff(5_000_000_000) < 5_000_000, "the lags include the arrival's");
+        assert!(lag.last().unwrap().0.abs_diff(5_000_000_000) < 50_000_000, "the lags include the arrival's");
         drop(probe);
         assert!(sampler.sample(Vec::new(), 0.0, (0, 0)).generator.lag.is_empty(), "each is reported once");
     }
