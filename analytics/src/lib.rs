@@ -9,6 +9,8 @@
 mod clock;
 mod consume;
 pub mod control;
+#[doc(hidden)]
+pub mod fuzzing;
 mod grpc;
 mod ingest;
 mod log;

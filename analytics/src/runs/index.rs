@@ -259,3 +259,29 @@ impl IndexedRun {
 fn named(paths: &[PathBuf]) -> String {
     paths.iter().map(|path| shown_path(path)).collect::<Vec<_>>().join(", ")
 }
+
+/// For `fuzz/`: reads bytes as what somebody else may have written into an index, and shows what it has. After a byte 0
+/// they are its head, a further byte 0 and its sections, else a section.
+pub(crate) fn read_any(bytes: &[u8]) {
+    match bytes.split_first() {
+        Some((0, bytes)) => {
+            let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+            let (head, sections) = (&bytes[..end], bytes.get(end + 1..).unwrap_or_default().to_vec());
+            let Ok(mut head) = serde_json::from_slice::<Head>(head) else { return };
+            (head.version, head.program) = (INDEX_VERSION, env!("CARGO_PKG_VERSION").to_owned());
+            let index = RunIndex { head, sections: Sections::Memory(Arc::new(sections)) };
+            if !index.is_of(&index.head.files) {
+                return;
+            }
+            let snapshot = &index.head.snapshot;
+            let _ = (super::end::end(snapshot, false), snapshot.pauses(snapshot.at_unix_ns));
+            for (from_ns, to_ns) in [(0, u64::MAX), (60_000_000_000, 600_000_000_000)] {
+                if let Ok(mut part) = index.part(&[], from_ns, to_ns) {
+                    let _ = (part.snapshot(), part.series(None), part.distribution("all requests", false));
+                }
+            }
+        }
+        Some((_, section)) => blocks::read_any(section),
+        None => {}
+    }
+}

@@ -34,6 +34,7 @@ pub(crate) use self::catalogue::{CURRENT, Catalogue};
 pub use self::consumers::{ConsumerOptions, ExporterOptions, read_reports};
 pub(crate) use self::consumers::{ExportedRuns, Notices, Reporters};
 pub(crate) use self::index::check as check_index;
+pub(crate) use self::index::read_any as read_any_index;
 pub use self::index::{IndexPlace, IndexedRun};
 pub(crate) use self::live::{LiveRun, Shown};
 pub(crate) use self::notes::LONGEST_NOTE;

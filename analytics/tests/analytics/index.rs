@@ -9,7 +9,9 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
 use serde_json::Value;
-use wec_analytics::{Aggregate, Analytics, IndexPlace, Live, LogFormat, ServedPage, WindowView, read_logs};
+use wec_analytics::{
+    Aggregate, Analytics, IndexPlace, Live, LogFormat, ServedPage, WindowView, fuzzing, read_logs,
+};
 use wec_log::RecordWriter;
 use wec_record::{
     AuthorizationResult, Chain, ChallengeType, FailureClass, Footer, KeepingUp, Mark, MarkBy, MarkValue,
@@ -538,6 +540,39 @@ async fn figures_that_cannot_be_those_of_records_are_not_believed() {
         fs::write(&index, with(keys, to)).unwrap();
         let found = open().await;
         assert!(found == part, "{keys:?} {to}: {found}");
+    }
+}
+
+/// What the fuzzer does with any bytes.
+#[tokio::test]
+async fn an_index_that_is_damaged_anywhere_does_no_harm() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("run.jsonl"), written(&run_of(3), LogFormat::Json)).unwrap();
+    let page = serve(folder.path(), IndexPlace::Beside).await;
+    shown(&page).await;
+    page.finish().await;
+    let index = fs::read(folder.path().join("run.jsonl.index")).unwrap();
+    let length = u64::from_le_bytes(index[8..16].try_into().unwrap()) as usize;
+    let (head, sections) = index[16..].split_at(length);
+    let head = zstd::decode_all(head).unwrap();
+    let read: Value = serde_json::from_slice(&head).unwrap();
+    let section = |of: &str| {
+        let mut places = read["blocks"]["places"].as_object().unwrap().values().map(|block| &block[of]);
+        let place = places.find(|place| place[1] != 0).expect("a block has some");
+        let number = |n: usize| place[n].as_u64().unwrap() as usize;
+        zstd::decode_all(&sections[number(0)..number(0) + number(1)]).unwrap()
+    };
+    let whole = [&[0], &head[..], &[0], sections].concat();
+    let blocks = ["figures", "validations"].map(|of| [&[1], &section(of)[..]].concat());
+    for (good, times) in [(&whole, 60), (&blocks[0], 200), (&blocks[1], 200)] {
+        fuzzing::read_index(good);
+        for place in (1..good.len()).step_by(good.len().div_ceil(times)) {
+            let mut damaged = good.clone();
+            // Numbers become others, and the end of text or of a list is missing.
+            damaged[place] = b"0-]9\"e\0\xff"[place % 8];
+            fuzzing::read_index(&damaged);
+            fuzzing::read_index(&good[..place]);
+        }
     }
 }
 

@@ -447,6 +447,23 @@ fn read(rest: &mut &[u8]) -> Option<(u64, ValidationEvent)> {
     Some((place, ValidationEvent { name, challenge, answered, at, source }))
 }
 
+/// Uses bytes as the figures of a block, or as its events.
+pub(super) fn read_any(bytes: &[u8]) {
+    let (mut rest, mut validations) = (bytes, Validations::default());
+    while let Some((_, event)) = read(&mut rest) {
+        validations.count(event);
+    }
+    validations.settle();
+    let Ok(figures) = serde_json::from_slice::<Aggregate>(bytes) else { return };
+    if !figures.is_sound() {
+        return;
+    }
+    let mut whole = Aggregate::of_piece(Piece::First, 0..u64::MAX);
+    // Those of several blocks are added.
+    (0..2).for_each(|_| whole.put(figures.clone()));
+    let _ = (whole.snapshot(), whole.series(None), whole.observed());
+}
+
 #[cfg(test)]
 mod tests {
     use wec_record::{Mark, MarkBy, MarkValue, MarkWhat};
