@@ -200,7 +200,8 @@ fn a_slower_ca_is_a_regression_and_the_same_ca_is_not() {
 fn the_first_file_of_a_rotated_log_stands_for_its_run() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    null_ca_run_with(folder, "rotated", "1ms", &["--log-rotate-size", "100K"]);
+    // A file is looked at each time it is flushed, so the run lasts for many flushes.
+    null_ca_run_with(folder, "rotated", "20ms", &["--log-rotate-size", "100K"]);
     let files = std::fs::read_dir(folder.join("rotated/results")).unwrap();
     let mut files: Vec<_> = files.map(|file| file.unwrap().path().to_str().unwrap().to_owned()).collect();
     // RUN.jsonl is shorter than RUN.2.jsonl.
