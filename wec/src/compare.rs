@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use wec_analytics::{Aggregate, read_logs};
+use wec_log::header_at;
 use wec_report::baseline::Baseline;
 use wec_report::compare::{Rule, RuleOutcome, Side, compare};
 use wec_startup::{Exit, WrongUse, report as print, say};
 
-use crate::logs::{self, run_of};
+use crate::logs;
 
 /// Options of `wec compare`.
 #[derive(Debug, clap::Args)]
@@ -80,12 +81,13 @@ fn make(options: &Options) -> anyhow::Result<Exit> {
     Ok(if failed { Exit::Failed } else { Exit::Passed })
 }
 
-/// The files of each run, in the order in which the runs were named. The files of a rotated log are of one run.
+/// The files of each run, in the order in which the runs were named. All logs with a run's header are of that run; any
+/// other file, such as a baseline, is one by itself.
 fn by_run(files: &[PathBuf]) -> Vec<Vec<PathBuf>> {
-    let mut runs: Vec<(String, Vec<PathBuf>)> = Vec::new();
+    let mut runs: Vec<(Option<String>, Vec<PathBuf>)> = Vec::new();
     for file in files {
-        let run = run_of(file);
-        match runs.iter_mut().find(|(known, of)| *known == run && !of.contains(file)) {
+        let run = header_at(file).ok().flatten().map(|header| header.run);
+        match runs.iter_mut().find(|(known, _)| known.is_some() && *known == run) {
             Some((_, of)) => of.push(file.clone()),
             None => runs.push((run, vec![file.clone()])),
         }
