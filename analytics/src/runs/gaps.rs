@@ -2,8 +2,9 @@
 //! node until others have taken its part over, while no node may send, and where all nodes together are too weak.
 //!
 //! Each node samples every second how much its own part has required by then, and how much the target of all nodes
-//! together has: chains or requests of a rate, worker-seconds of a number of workers. Both are read off at the ends of whole seconds, between the samples of each node. A second is judged
-//! some seconds later, when every live node has sampled after it.
+//! together has: chains or requests of a rate, worker-seconds of a number of workers. Both are read off at the ends of
+//! whole seconds, between the samples of each node. A second is judged some seconds later, when every live node has
+//! sampled after it.
 
 use std::collections::{BTreeMap, VecDeque};
 
